@@ -1,0 +1,240 @@
+//! Compiled plans: the layout of a template's integer vectors, and what they cost.
+//!
+//! `ward-privacy` compiles a template into this; every node must arrive at the same plan, and its
+//! hash in the quote shows that it did. Nothing here depends on data or on parameters.
+
+use serde::{Deserialize, Serialize};
+
+use crate::canonical::{CanonicalError, ContentHash};
+use crate::decimal::{Decimal, Grid};
+use crate::finish::Expr;
+use crate::key::KeyDomain;
+use crate::names::Ident;
+use crate::rho::{Rho, Sigma};
+use crate::template::{Contribution, TemplateRef};
+
+/// Version of the privacy engine: what an accepted statement means, and what is computed for it.
+/// Part of every ask's identity.
+pub const ENGINE_VERSION: &str = "ward-privacy/1";
+
+/// The most patients a node may hold (2³²): a fixed cap, so that no overflow check depends on data.
+pub const MAX_PATIENTS: u64 = 1 << 32;
+
+/// A compiled template.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// What was compiled.
+    pub template: TemplateRef,
+    /// By which engine.
+    pub engine: String,
+    /// With which vocabulary package.
+    pub vocabulary: ContentHash,
+    /// One plan a table.
+    pub tables: Vec<TablePlan>,
+}
+
+/// The compiled form of one table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TablePlan {
+    /// The table's name.
+    pub name: Ident,
+    /// Group keys in the order of the statement: the last one varies fastest over the cells.
+    pub keys: Vec<KeyColumn>,
+    /// What one patient may contribute.
+    pub contribution: Contribution,
+    /// Declared privacy loss.
+    pub rho: Rho,
+    /// The integer vectors, one value a cell each.
+    pub components: Vec<Component>,
+    /// Output columns in the order of the statement.
+    pub columns: Vec<Column>,
+}
+
+/// A group key's column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyColumn {
+    /// Output name.
+    pub name: Ident,
+    /// All its values.
+    pub domain: KeyDomain,
+}
+
+/// One integer vector: a sufficient statistic for each cell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Component {
+    /// What people call it.
+    pub name: String,
+    /// What one unit means.
+    pub unit: ComponentUnit,
+    /// The largest magnitude that one patient contributes to one cell.
+    pub bound: u64,
+    /// Its part of the table's ρ, relative to its siblings'.
+    pub weight: u32,
+}
+
+/// What one unit of a component means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ComponentUnit {
+    /// One patient, or one row.
+    One,
+    /// One step of a grid, counted from `origin` (in steps).
+    Steps {
+        /// The grid.
+        grid: Grid,
+        /// Zero for sums, the grid's centre for means.
+        origin: i64,
+    },
+}
+
+impl ComponentUnit {
+    /// What to multiply integers by.
+    pub fn step(&self) -> Decimal {
+        match self {
+            Self::One => Decimal::ONE,
+            Self::Steps { grid, .. } => grid.step(),
+        }
+    }
+}
+
+/// An output column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// Output name.
+    pub name: Ident,
+    /// Unit, for people; empty for counts and keys.
+    pub unit: String,
+    /// Where its values come from.
+    pub content: ColumnContent,
+}
+
+/// Where a column's values come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ColumnContent {
+    /// The key of this index.
+    Key {
+        /// Index into [`TablePlan::keys`].
+        index: usize,
+    },
+    /// An expression over the components of the cell.
+    Measure {
+        /// The expression.
+        expr: Expr,
+    },
+}
+
+/// The noise of one component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Noise {
+    /// Its part of the ask's ρ.
+    pub rho: Rho,
+    /// The discrete Gaussian's scale, in the component's units.
+    pub sigma: Sigma,
+}
+
+impl Plan {
+    /// The plan's content hash, which nodes quote.
+    ///
+    /// # Errors
+    /// Never for a compiled plan; the canonical form reports it all the same.
+    pub fn hash(&self) -> Result<ContentHash, CanonicalError> {
+        ContentHash::of("plan", self)
+    }
+
+    /// The declared privacy loss of all tables.
+    pub fn rho(&self) -> Rho {
+        self.tables
+            .iter()
+            .fold(Rho::ZERO, |sum, t| sum.saturating_add(t.rho))
+    }
+
+    /// The noise of every component (by table, then by component) for an ask at `rho`, which is
+    /// divided among the tables as declared and in a table by weight. The parts never sum to more
+    /// than `rho`.
+    ///
+    /// # Errors
+    /// When ρ is too small for a component to get any noise scale below 2³².
+    pub fn noise(&self, rho: Rho) -> Result<Vec<Vec<Noise>>, NoiseError> {
+        let declared = u128::from(self.rho().units()).max(1);
+        self.tables
+            .iter()
+            .map(|table| {
+                let units = u128::from(rho.units()) * u128::from(table.rho.units()) / declared;
+                let share = u64::try_from(units).ok().and_then(Rho::from_units);
+                table.noise(share.unwrap_or(Rho::ZERO))
+            })
+            .collect()
+    }
+}
+
+impl TablePlan {
+    /// How many cells there are: the product of the keys' sizes.
+    pub fn cells(&self) -> usize {
+        self.keys.iter().map(|k| k.domain.len()).product()
+    }
+
+    /// The index of each key's value at a cell.
+    pub fn key_indices(&self, cell: usize) -> Vec<usize> {
+        let mut rest = cell;
+        let mut indices: Vec<_> = self
+            .keys
+            .iter()
+            .rev()
+            .map(|key| {
+                let index = rest % key.domain.len();
+                rest /= key.domain.len();
+                index
+            })
+            .collect();
+        indices.reverse();
+        indices
+    }
+
+    /// The squared L2 sensitivity of a component: one patient adds at most `bound` to each of at
+    /// most `max_groups` cells (and there are no more than [`TablePlan::cells`]).
+    pub fn sensitivity_squared(&self, component: &Component) -> u128 {
+        let cells = u128::try_from(self.cells()).unwrap_or(u128::MAX);
+        let groups = u128::from(self.contribution.max_groups).min(cells);
+        u128::from(component.bound).pow(2).saturating_mul(groups)
+    }
+
+    fn noise(&self, rho: Rho) -> Result<Vec<Noise>, NoiseError> {
+        let total = self.components.iter().map(|c| c.weight).sum();
+        self.components
+            .iter()
+            .map(|component| {
+                let rho = rho.share(component.weight, total);
+                let sigma = Sigma::for_rho(rho, self.sensitivity_squared(component));
+                match sigma {
+                    Some(sigma) => Ok(Noise { rho, sigma }),
+                    None => Err(NoiseError {
+                        table: self.name.clone(),
+                        component: component.name.clone(),
+                        rho,
+                    }),
+                }
+            })
+            .collect()
+    }
+}
+
+/// A ρ too small for the noise to be of any use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "table {table}: {component} gets rho {rho}, for which the noise exceeds 2^32 units; ask with a larger rho or narrower bounds"
+)]
+pub struct NoiseError {
+    /// The table.
+    pub table: Ident,
+    /// The component.
+    pub component: String,
+    /// What it gets.
+    pub rho: Rho,
+}

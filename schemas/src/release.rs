@@ -1,0 +1,234 @@
+//! Releases: merged answers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::canonical::ContentHash;
+use crate::finish::Estimate;
+use crate::names::{Ident, NodeName, PermitId, Subject};
+use crate::parameter::RawParameters;
+use crate::partial::{AuditHead, MergedTable};
+use crate::plan::{ColumnContent, Noise, Plan, TablePlan};
+use crate::problem::Problem;
+use crate::rho::Rho;
+use crate::snapshot::SnapshotId;
+use crate::template::TemplateRef;
+
+/// The version of the release format that this crate writes and reads.
+pub const RELEASE_FORMAT: u32 = 1;
+
+/// A release's identity: 16 random bytes, in hex.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReleaseId([u8; 16]);
+
+impl ReleaseId {
+    /// A fresh identity.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for ReleaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for ReleaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ReleaseId {
+    type Err = ReleaseIdSyntax;
+
+    fn from_str(s: &str) -> Result<Self, ReleaseIdSyntax> {
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(s, &mut bytes).map_err(|_| ReleaseIdSyntax)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl Serialize for ReleaseId {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ReleaseId {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Text that is not a release identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a release is named by 32 hex digits")]
+pub struct ReleaseIdSyntax;
+
+/// A merged answer with its provenance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// Format version: [`RELEASE_FORMAT`].
+    pub v: u32,
+    /// Identity.
+    pub id: ReleaseId,
+    /// What was asked.
+    pub template: TemplateRef,
+    /// The template's title.
+    pub title: String,
+    /// With which parameters.
+    pub parameters: RawParameters,
+    /// Under which permit.
+    pub permit: PermitId,
+    /// By whom.
+    pub requester: Subject,
+    /// When it was merged.
+    pub created_at: DateTime<Utc>,
+    /// Privacy loss at each node.
+    pub rho: Rho,
+    /// What each node of the permit did.
+    pub nodes: Vec<NodeOutcome>,
+    /// The tables.
+    pub tables: Vec<ReleaseTable>,
+}
+
+/// What one node did about an ask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeOutcome {
+    /// Which node.
+    pub node: NodeName,
+    /// What it did.
+    pub outcome: Outcome,
+}
+
+/// What a node did about an ask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Outcome {
+    /// It answered, and its partial is in the release.
+    Answered {
+        /// The snapshot it ran on.
+        snapshot: SnapshotId,
+        /// Digest of its partial.
+        partial: ContentHash,
+        /// Its audit log's head.
+        audit: AuditHead,
+    },
+    /// It is not in the release.
+    LeftOut {
+        /// Why.
+        problem: Problem,
+    },
+}
+
+impl Outcome {
+    /// Whether the node's partial is in the release.
+    pub fn answered(&self) -> bool {
+        matches!(self, Self::Answered { .. })
+    }
+}
+
+/// One table of a release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseTable {
+    /// The table's name.
+    pub name: Ident,
+    /// Columns in the order of the statement.
+    pub columns: Vec<ReleaseColumn>,
+    /// Noise of each component at each node.
+    pub noise: Vec<ComponentNoise>,
+    /// One row a cell.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+/// A column of a release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseColumn {
+    /// Name.
+    pub name: Ident,
+    /// Unit; empty for counts and keys.
+    pub unit: String,
+    /// Whether it is a group key.
+    pub key: bool,
+}
+
+/// The noise that each node added to one component.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComponentNoise {
+    /// The component.
+    pub component: String,
+    /// Standard deviation, in its real unit.
+    pub sigma: f64,
+    /// Its part of ρ.
+    pub rho: Rho,
+}
+
+/// One cell of a release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Cell {
+    /// A key's label.
+    Key(String),
+    /// An estimate; none where a denominator can't be told from zero.
+    Estimate(Option<Estimate>),
+}
+
+/// Evaluates the final expressions of merged tables.
+pub fn tables(plan: &Plan, noise: &[Vec<Noise>], merged: &[MergedTable]) -> Vec<ReleaseTable> {
+    plan.tables
+        .iter()
+        .zip(noise.iter().zip(merged))
+        .map(|(table, (noise, merged))| release_table(table, noise, merged))
+        .collect()
+}
+
+fn release_table(plan: &TablePlan, noise: &[Noise], merged: &MergedTable) -> ReleaseTable {
+    let columns = plan.columns.iter().map(|column| ReleaseColumn {
+        name: column.name.clone(),
+        unit: column.unit.clone(),
+        key: matches!(column.content, ColumnContent::Key { .. }),
+    });
+    let noise = plan.components.iter().zip(noise);
+    let noise = noise.map(|(component, noise)| ComponentNoise {
+        component: component.name.clone(),
+        sigma: noise.sigma.to_f64() * component.unit.step().to_f64(),
+        rho: noise.rho,
+    });
+    ReleaseTable {
+        name: plan.name.clone(),
+        columns: columns.collect(),
+        noise: noise.collect(),
+        rows: (0..plan.cells())
+            .map(|cell| release_row(plan, merged, cell))
+            .collect(),
+    }
+}
+
+fn release_row(plan: &TablePlan, merged: &MergedTable, cell: usize) -> Vec<Cell> {
+    let indices = plan.key_indices(cell);
+    let noisy = merged.cell(plan, cell);
+    plan.columns
+        .iter()
+        .map(|column| match &column.content {
+            ColumnContent::Key { index } => {
+                Cell::Key(plan.keys[*index].domain.labels()[indices[*index]].clone())
+            }
+            ColumnContent::Measure { expr } => Cell::Estimate(expr.estimate(&noisy)),
+        })
+        .collect()
+}
