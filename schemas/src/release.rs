@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::canonical::ContentHash;
-use crate::finish::Estimate;
+use crate::finish::{Estimate, Expr};
 use crate::names::{Ident, NodeName, PermitId, Subject};
 use crate::parameter::RawParameters;
 use crate::partial::{AuditHead, MergedTable};
-use crate::plan::{ColumnContent, Noise, Plan, TablePlan};
+use crate::plan::{ColumnContent, ComponentUnit, Noise, Plan, TablePlan};
 use crate::problem::Problem;
 use crate::rho::Rho;
 use crate::snapshot::SnapshotId;
@@ -164,6 +164,9 @@ pub struct ReleaseColumn {
     pub unit: String,
     /// Whether it is a group key.
     pub key: bool,
+    /// Whether it counts patients or rows: then whatever is below zero is noise.
+    #[serde(default)]
+    pub count: bool,
 }
 
 /// The noise that each node added to one component.
@@ -202,6 +205,7 @@ fn release_table(plan: &TablePlan, noise: &[Noise], merged: &MergedTable) -> Rel
         name: column.name.clone(),
         unit: column.unit.clone(),
         key: matches!(column.content, ColumnContent::Key { .. }),
+        count: is_count(plan, &column.content),
     });
     let noise = plan.components.iter().zip(noise);
     let noise = noise.map(|(component, noise)| ComponentNoise {
@@ -217,6 +221,17 @@ fn release_table(plan: &TablePlan, noise: &[Noise], merged: &MergedTable) -> Rel
             .map(|cell| release_row(plan, merged, cell))
             .collect(),
     }
+}
+
+fn is_count(plan: &TablePlan, content: &ColumnContent) -> bool {
+    let ColumnContent::Measure {
+        expr: Expr::Component { index },
+    } = content
+    else {
+        return false;
+    };
+    let component = plan.components.get(*index);
+    component.is_some_and(|c| c.unit == ComponentUnit::One)
 }
 
 fn release_row(plan: &TablePlan, merged: &MergedTable, cell: usize) -> Vec<Cell> {

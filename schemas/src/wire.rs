@@ -1,16 +1,17 @@
 //! Control messages: versioned JSON between coordinator and node (Flight), and between `ward` and
 //! the coordinator (HTTP).
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::ask::Question;
 use crate::canonical::ContentHash;
 use crate::names::{Ident, NodeName, PermitId, Subject};
-use crate::parameter::Parameter;
+use crate::parameter::{Parameter, RawParameters};
 use crate::partial::AuditHead;
 use crate::plan::Plan;
 use crate::problem::Problem;
-use crate::release::{NodeOutcome, ReleaseId};
+use crate::release::{NodeOutcome, Release, ReleaseId};
 use crate::rho::Rho;
 use crate::template::{Template, TemplateRef};
 
@@ -229,7 +230,7 @@ pub enum AskEvent {
     /// Done.
     Done {
         /// The release.
-        release: Box<crate::release::Release>,
+        release: Box<Release>,
     },
     /// Failed, for this reason; what the nodes did stands beside it.
     Failed {
@@ -252,6 +253,34 @@ pub enum Phase {
     Answered,
     /// Left out.
     LeftOut,
+}
+
+/// A release as lists show it: `GET /v1/releases`, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseSummary {
+    /// Identity.
+    pub id: ReleaseId,
+    /// When it was merged.
+    pub created_at: DateTime<Utc>,
+    /// What was asked.
+    pub template: TemplateRef,
+    /// With which parameters.
+    pub parameters: RawParameters,
+    /// Under which permit.
+    pub permit: PermitId,
+}
+
+impl From<&Release> for ReleaseSummary {
+    fn from(release: &Release) -> Self {
+        Self {
+            id: release.id,
+            created_at: release.created_at,
+            template: release.template.clone(),
+            parameters: release.parameters.clone(),
+            permit: release.permit.clone(),
+        }
+    }
 }
 
 /// `GET /v1/whoami`.
