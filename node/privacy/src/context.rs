@@ -1,0 +1,138 @@
+//! What a statement may name: the tables of the model, Ward's functions, six aggregates. This is
+//! the allow-list; nothing else can be planned.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use datafusion::common::TableReference;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{Result, plan_err};
+use datafusion::functions_aggregate::planner::AggregateFunctionPlanner;
+use datafusion::functions_aggregate::{average, count, min_max, sum};
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion::logical_expr::{
+    AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF,
+    logical_plan::builder::LogicalTableSource,
+};
+use ward_schemas::cdm::{self, ColumnType};
+use ward_schemas::parameter::ValueType;
+
+use crate::functions;
+
+/// The planner's view of the model.
+pub(crate) struct Context {
+    options: ConfigOptions,
+    functions: HashMap<String, Arc<ScalarUDF>>,
+    aggregates: HashMap<String, Arc<AggregateUDF>>,
+    planners: Vec<Arc<dyn ExprPlanner>>,
+}
+
+impl Context {
+    pub(crate) fn new() -> Self {
+        let mut options = ConfigOptions::new();
+        options.sql_parser.map_string_types_to_utf8view = false;
+        options.sql_parser.parse_float_as_decimal = false;
+        let functions = functions::all().into_iter();
+        let aggregates = [
+            count::count_udaf(),
+            sum::sum_udaf(),
+            average::avg_udaf(),
+            // Known, so that their refusal can say what to write instead.
+            min_max::min_udaf(),
+            min_max::max_udaf(),
+        ];
+        Self {
+            options,
+            functions: functions.map(|f| (f.name().to_owned(), f)).collect(),
+            aggregates: aggregates
+                .into_iter()
+                .map(|f| (f.name().to_owned(), f))
+                .collect(),
+            planners: vec![Arc::new(AggregateFunctionPlanner)],
+        }
+    }
+}
+
+impl ContextProvider for Context {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        match (&name, cdm::table(name.table())) {
+            (TableReference::Bare { .. }, Some(table)) => {
+                Ok(Arc::new(LogicalTableSource::new(arrow_schema(table))))
+            }
+            _ => plan_err!("the clinical data model has no table {name}"),
+        }
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.planners
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.functions.get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.aggregates.get(name).cloned()
+    }
+
+    fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
+        None
+    }
+
+    fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        &self.options
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.functions.keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.aggregates.keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The Arrow schema in which a table must be served.
+pub(crate) fn arrow_schema(table: &cdm::Table) -> SchemaRef {
+    let field = |c: &cdm::Column| Field::new(c.name, arrow_type(c.column_type), !c.required);
+    Arc::new(Schema::new(
+        table.columns.iter().map(field).collect::<Vec<_>>(),
+    ))
+}
+
+/// The planner's field of a parameter.
+pub(crate) fn parameter_field(name: &str, value_type: ValueType) -> FieldRef {
+    let data_type = match value_type {
+        ValueType::Date => DataType::Date32,
+        ValueType::Integer => DataType::Int64,
+        ValueType::Text => DataType::Utf8,
+    };
+    Arc::new(Field::new(name, data_type, false))
+}
+
+fn arrow_type(column_type: ColumnType) -> DataType {
+    match column_type {
+        ColumnType::Integer => DataType::Int64,
+        ColumnType::Number => DataType::Float64,
+        ColumnType::Text => DataType::Utf8,
+        ColumnType::Date => DataType::Date32,
+        ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+    }
+}

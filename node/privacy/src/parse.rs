@@ -1,0 +1,160 @@
+//! Limits, then parses: everything after this works on a statement of bounded size.
+
+use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+
+use crate::refusal::Rule;
+
+const MAX_BYTES: usize = 16 * 1024;
+const MAX_TOKENS: usize = 4_000;
+const MAX_NESTING: usize = 40;
+
+/// Parses one SELECT statement.
+///
+/// # Errors
+/// When it is too large or too deep, no SQL, or anything but a single plain SELECT.
+pub(crate) fn parse(sql: &str) -> Result<Statement, Rule> {
+    limit("bytes", sql.len(), MAX_BYTES)?;
+    let tokens = Tokenizer::new(&GenericDialect, sql)
+        .tokenize()
+        .map_err(|e| Rule::Unplannable(e.to_string()))?;
+    let words = tokens.iter().filter(|t| !matches!(t, Token::Whitespace(_)));
+    limit("tokens", words.count(), MAX_TOKENS)?;
+    limit("levels of nesting", nesting(&tokens), MAX_NESTING)?;
+    let mut statements = Parser::new(&GenericDialect)
+        .with_recursion_limit(2 * MAX_NESTING)
+        .with_tokens(tokens)
+        .parse_statements()
+        .map_err(|e| Rule::Unplannable(e.to_string()))?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(Statement::Query(query)), true) => {
+            check_query(&query)?;
+            Ok(Statement::Query(query))
+        }
+        _ => Err(Rule::Unsupported {
+            what: "anything but one SELECT statement",
+            fragment: shorten(sql),
+            remedy: "Write a single SELECT",
+        }),
+    }
+}
+
+/// The beginning of a fragment, for messages.
+pub(crate) fn shorten(fragment: &str) -> String {
+    const MAX: usize = 120;
+    let line = fragment.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MAX) {
+        None => line,
+        Some((end, _)) => format!("{}…", &line[..end]),
+    }
+}
+
+fn limit(what: &'static str, found: usize, limit: usize) -> Result<(), Rule> {
+    if found > limit {
+        return Err(Rule::Large { what, found, limit });
+    }
+    Ok(())
+}
+
+fn nesting(tokens: &[Token]) -> usize {
+    let mut depth = 0_usize;
+    let mut deepest = 0;
+    for token in tokens {
+        match token {
+            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+            Token::Word(w) if w.value.eq_ignore_ascii_case("case") => depth += 1,
+            Token::Word(w) if w.value.eq_ignore_ascii_case("end") => {
+                depth = depth.saturating_sub(1);
+            }
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+fn check_query(query: &Query) -> Result<(), Rule> {
+    let refuse = |what, fragment: String, remedy| {
+        Err(Rule::Unsupported {
+            what,
+            fragment: shorten(&fragment),
+            remedy,
+        })
+    };
+    if let Some(with) = &query.with {
+        return refuse(
+            "WITH",
+            with.to_string(),
+            "Write the subquery where it is used",
+        );
+    }
+    if let Some(order) = &query.order_by {
+        return refuse(
+            "ORDER BY",
+            order.to_string(),
+            "Rows come in the order of the keys",
+        );
+    }
+    if let Some(limit) = &query.limit_clause {
+        return refuse(
+            "LIMIT",
+            limit.to_string(),
+            "Which rows it keeps depends on other patients; every group is returned",
+        );
+    }
+    if let Some(fetch) = &query.fetch {
+        return refuse(
+            "FETCH",
+            fetch.to_string(),
+            "Which rows it keeps depends on other patients; every group is returned",
+        );
+    }
+    match query.body.as_ref() {
+        SetExpr::Select(_) => Ok(()),
+        body => refuse(
+            "a set operation or VALUES",
+            body.to_string(),
+            "Write a single SELECT",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_and_nesting_are_bounded_before_parsing() {
+        let ors = format!("SELECT 1 WHERE {}", vec!["a = 1"; 3000].join(" OR "));
+        assert!(matches!(parse(&ors), Err(Rule::Large { .. })));
+        let nested = format!("SELECT {}1{}", "(".repeat(100), ")".repeat(100));
+        assert!(matches!(parse(&nested), Err(Rule::Large { .. })));
+        let cases = format!(
+            "SELECT {} 1 {}",
+            "CASE WHEN true THEN ".repeat(60),
+            "END ".repeat(60)
+        );
+        assert!(matches!(parse(&cases), Err(Rule::Large { .. })));
+        assert!(parse(&"x".repeat(20_000)).is_err());
+    }
+
+    #[test]
+    fn only_a_plain_select_is_parsed() {
+        for sql in [
+            "DROP TABLE person",
+            "SELECT 1; SELECT 2",
+            "SELECT 1 UNION ALL SELECT 2",
+            "VALUES (1)",
+            "WITH a AS (SELECT 1) SELECT * FROM a",
+            "SELECT 1 LIMIT 1",
+            "SELECT 1 ORDER BY 1",
+            "",
+        ] {
+            assert!(parse(sql).is_err(), "{sql}");
+        }
+        assert!(parse("SELECT 1").is_ok());
+    }
+}

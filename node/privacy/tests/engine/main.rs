@@ -1,0 +1,8 @@
+//! The engine as its callers see it: what is accepted, what is refused with which words, and what
+//! comes out for known data.
+//!
+//! One test binary, because each links DataFusion.
+
+mod answers;
+mod language;
+mod support;

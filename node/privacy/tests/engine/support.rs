@@ -1,0 +1,225 @@
+//! Small hospitals in memory, and noise that is known.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch, new_null_array};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
+use datafusion::datasource::MemTable;
+use ward_privacy::{FrozenNoise, NoiseSource, Program, Refusal, Request, SelectionKey, run};
+use ward_schemas::canonical::ContentHash;
+use ward_schemas::cdm::{self, ColumnType};
+use ward_schemas::key::NoVocabulary;
+use ward_schemas::partial::Vectors;
+use ward_schemas::rho::Sigma;
+use ward_schemas::template::Template;
+
+/// Always zero: shows the bounded sums themselves.
+#[derive(Debug)]
+pub(crate) struct NoNoise;
+
+impl FrozenNoise for NoNoise {
+    fn draw(&self, _sigma: Sigma, length: usize) -> Vec<i64> {
+        vec![0; length]
+    }
+}
+
+/// Compiles a template text.
+pub(crate) fn compile(text: &str) -> Result<(Template, Program), Refusal> {
+    let template = Template::parse(text).expect("template");
+    let vocabulary = ContentHash::of_bytes(b"none");
+    let expanded = template
+        .clone()
+        .expand(vocabulary, &NoVocabulary)
+        .expect("keys");
+    Program::compile(&expanded).map(|program| (template, program))
+}
+
+/// A template of one table around a statement.
+pub(crate) fn template(sql: &str, declarations: &str) -> String {
+    format!(
+        r#"
+id = "t"
+version = "1.0.0"
+title = "t"
+question = "t?"
+purposes = ["scientific-research"]
+categories = ["ehr"]
+[parameters.since]
+type = "date"
+minimum = 2000-01-01
+maximum = 2030-12-31
+default = 2020-01-01
+[parameters.concept]
+type = "concept"
+default = 10
+[[tables]]
+name = "t"
+sql = """{sql}"""
+rho = "0.005"
+{declarations}
+"#
+    )
+}
+
+/// A measurement: person, concept, day, value.
+pub(crate) type Measurement = (i64, i64, i32, Option<f64>);
+
+/// A hospital: persons (id, gender, year of birth), measurements, and concept ancestors.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hospital {
+    pub(crate) persons: Vec<(i64, i64, i64)>,
+    pub(crate) measurements: Vec<Measurement>,
+    pub(crate) ancestors: Vec<(i64, i64)>,
+}
+
+impl Hospital {
+    /// The hospital without one patient.
+    pub(crate) fn without(&self, patient: i64) -> Self {
+        let mut less = self.clone();
+        less.persons.retain(|p| p.0 != patient);
+        less.measurements.retain(|m| m.0 != patient);
+        less
+    }
+
+    /// The tables, split into batches and partitions of the given sizes.
+    pub(crate) fn tables(&self, batch: usize, partitions: usize) -> Arc<dyn SchemaProvider> {
+        let provider = MemorySchemaProvider::new();
+        for table in cdm::tables() {
+            let rows = match table.name {
+                "person" => self.person(),
+                "measurement" => self.measurement(),
+                "concept_ancestor" => self.concept_ancestor(),
+                _ => Vec::new(),
+            };
+            let batch_of = build(table, &rows);
+            let mut parts = vec![Vec::new(); partitions];
+            let mut at = 0;
+            while at < batch_of.num_rows() {
+                let length = batch.min(batch_of.num_rows() - at);
+                parts[(at / batch) % partitions].push(batch_of.slice(at, length));
+                at += length;
+            }
+            let table_provider = MemTable::try_new(batch_of.schema(), parts).expect("table");
+            provider
+                .register_table(table.name.to_owned(), Arc::new(table_provider))
+                .expect("registered");
+        }
+        Arc::new(provider)
+    }
+
+    fn person(&self) -> Vec<(&'static str, ArrayRef)> {
+        let ints = |f: fn(&(i64, i64, i64)) -> i64| -> ArrayRef {
+            Arc::new(self.persons.iter().map(f).collect::<Int64Array>())
+        };
+        vec![
+            ("person_id", ints(|p| p.0)),
+            ("gender_concept_id", ints(|p| p.1)),
+            ("year_of_birth", ints(|p| p.2)),
+        ]
+    }
+
+    fn measurement(&self) -> Vec<(&'static str, ArrayRef)> {
+        let rows = &self.measurements;
+        let ids = Arc::new((0_i64..).take(rows.len()).collect::<Int64Array>());
+        vec![
+            ("measurement_id", ids),
+            (
+                "person_id",
+                Arc::new(rows.iter().map(|m| m.0).collect::<Int64Array>()),
+            ),
+            (
+                "measurement_concept_id",
+                Arc::new(rows.iter().map(|m| m.1).collect::<Int64Array>()),
+            ),
+            (
+                "measurement_date",
+                Arc::new(rows.iter().map(|m| Some(m.2)).collect::<Date32Array>()),
+            ),
+            (
+                "value_as_number",
+                Arc::new(rows.iter().map(|m| m.3).collect::<Float64Array>()),
+            ),
+        ]
+    }
+
+    fn concept_ancestor(&self) -> Vec<(&'static str, ArrayRef)> {
+        let rows = &self.ancestors;
+        vec![
+            (
+                "ancestor_concept_id",
+                Arc::new(rows.iter().map(|a| a.0).collect::<Int64Array>()),
+            ),
+            (
+                "descendant_concept_id",
+                Arc::new(rows.iter().map(|a| a.1).collect::<Int64Array>()),
+            ),
+        ]
+    }
+}
+
+/// A batch of a table's columns; those not given are zero where required, else NULL.
+fn build(table: &cdm::Table, given: &[(&'static str, ArrayRef)]) -> RecordBatch {
+    let rows = given.first().map_or(0, |(_, a)| a.len());
+    let columns: Vec<(Field, ArrayRef)> = table
+        .columns
+        .iter()
+        .map(|c| {
+            let field = Field::new(c.name, arrow_type(c.column_type), !c.required);
+            let given = given.iter().find(|(name, _)| *name == c.name);
+            let array = match given {
+                Some((_, array)) => Arc::clone(array),
+                None if !c.required => new_null_array(field.data_type(), rows),
+                None => zeros(field.data_type(), rows),
+            };
+            (field, array)
+        })
+        .collect();
+    let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("batch")
+}
+
+fn zeros(data_type: &DataType, rows: usize) -> ArrayRef {
+    match data_type {
+        DataType::Int64 => Arc::new(Int64Array::from(vec![0; rows])),
+        DataType::Date32 => Arc::new(Date32Array::from(vec![0; rows])),
+        DataType::Utf8 => Arc::new(arrow::array::StringArray::from(vec![""; rows])),
+        other => panic!("no required column is {other}"),
+    }
+}
+
+fn arrow_type(column_type: ColumnType) -> DataType {
+    match column_type {
+        ColumnType::Integer => DataType::Int64,
+        ColumnType::Number => DataType::Float64,
+        ColumnType::Text => DataType::Utf8,
+        ColumnType::Date => DataType::Date32,
+        ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+    }
+}
+
+/// Runs a template text on a hospital without noise.
+pub(crate) fn answer(text: &str, tables: Arc<dyn SchemaProvider>) -> Vectors {
+    answer_with(text, tables, &NoiseSource::frozen(Box::new(NoNoise)))
+}
+
+/// Runs a template text on a hospital with the given noise.
+pub(crate) fn answer_with(text: &str, tables: Arc<dyn SchemaProvider>, noise: &NoiseSource) -> Vectors {
+    let (template, program) = compile(text).expect("accepted");
+    let parameters = template.bind(&Default::default()).expect("parameters");
+    let selection_key = SelectionKey::from_bytes([3; 16]);
+    let request = Request {
+        program: &program,
+        parameters: &parameters,
+        rho: program.plan().rho(),
+        tables,
+        selection_key: &selection_key,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("runtime");
+    runtime
+        .block_on(run(request, noise))
+        .expect("answer")
+        .vectors
+}
