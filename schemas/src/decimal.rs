@@ -38,6 +38,17 @@ impl Decimal {
         self.scale
     }
 
+    /// This, so many times; `None` where that has more than 15 digits.
+    fn times(self, count: i64) -> Option<Self> {
+        let mut mantissa = self.mantissa.checked_mul(count)?;
+        let mut scale = self.scale;
+        while scale > 0 && mantissa % 10 == 0 {
+            mantissa /= 10;
+            scale -= 1;
+        }
+        (mantissa.unsigned_abs() < 10_u64.pow(15)).then_some(Self { mantissa, scale })
+    }
+
     /// How many times `step` goes into this, if it goes exactly.
     pub fn in_steps_of(self, step: Self) -> Option<i64> {
         let scale = u32::from(self.scale.max(step.scale));
@@ -140,8 +151,10 @@ pub struct Grid {
     lower: Decimal,
     upper: Decimal,
     step: Decimal,
+    centre: Decimal,
     lower_steps: i64,
     upper_steps: i64,
+    centre_steps: i64,
 }
 
 /// A grid spans at most this many steps, so that sums stay exact.
@@ -164,16 +177,20 @@ impl Grid {
                 .ok_or(GridError::Multiple { end, step })
         };
         let (lower_steps, upper_steps) = (steps(lower)?, steps(upper)?);
-        if lower_steps.abs().max(upper_steps.abs()) > MAX_GRID_STEPS {
-            return Err(GridError::Wide { lower, upper, step });
+        let centre_steps = (lower_steps + upper_steps).div_euclid(2);
+        let wide = lower_steps.abs().max(upper_steps.abs()) > MAX_GRID_STEPS;
+        match step.times(centre_steps) {
+            Some(centre) if !wide => Ok(Self {
+                lower,
+                upper,
+                step,
+                centre,
+                lower_steps,
+                upper_steps,
+                centre_steps,
+            }),
+            _ => Err(GridError::Wide { lower, upper, step }),
         }
-        Ok(Self {
-            lower,
-            upper,
-            step,
-            lower_steps,
-            upper_steps,
-        })
     }
 
     /// The step, in the value's unit.
@@ -194,7 +211,12 @@ impl Grid {
     /// The grid point in the middle (rounded down), in steps: means travel relative to it, which
     /// halves their noise.
     pub fn centre(&self) -> i64 {
-        (self.lower_steps + self.upper_steps).div_euclid(2)
+        self.centre_steps
+    }
+
+    /// The same grid point, in the value's unit.
+    pub fn centre_value(&self) -> Decimal {
+        self.centre
     }
 
     /// The largest magnitude of a grid integer relative to `origin`, in steps.

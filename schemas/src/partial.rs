@@ -136,7 +136,7 @@ impl Vectors {
                 table.components.iter().map(component).collect()
             })
             .collect();
-        if values.next().is_some() || bytes.len() % 8 != 0 {
+        if values.next().is_some() || !bytes.len().is_multiple_of(8) {
             return Err(ShapeError::Bytes(bytes.len()));
         }
         Self::new(plan, tables)
