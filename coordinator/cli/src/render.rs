@@ -1,0 +1,446 @@
+//! Answers for people: pure functions from values to text.
+//!
+//! `width` is that of the terminal in characters; without `color` no escape sequence is written.
+//! Texts that come from elsewhere are stripped of what could steer a terminal.
+
+mod release;
+mod text;
+
+use chrono::{DateTime, Utc};
+use ward_schemas::finish::{Estimate, Expr, Noisy};
+use ward_schemas::jws::VerifyingKey;
+use ward_schemas::parameter::{Parameter, RawParameters};
+use ward_schemas::permit::Permit;
+use ward_schemas::plan::{ColumnContent, Component, ComponentUnit, Plan, TablePlan};
+use ward_schemas::problem::Problem;
+use ward_schemas::release::{NodeOutcome, Outcome};
+use ward_schemas::rho::Rho;
+use ward_schemas::wire::{
+    NodeQuote, Quote, QuoteReply, ReleaseSummary, TemplateAtNode, TemplateDetail, TemplateSummary,
+};
+
+use self::text::{Column, Ink, Tone, decimals, lay_out, number, printable, wrap};
+use crate::args::purpose_name;
+use crate::client::ClientError;
+use crate::commands::CommandError;
+use crate::permit::Signature;
+
+pub use release::table;
+
+/// The δ at which ε is stated: that of the starting policy.
+const DELTA: f64 = 1e-6;
+
+/// The templates on offer, one below the other.
+pub fn templates(templates: &[TemplateSummary], width: usize, color: bool) -> String {
+    if templates.is_empty() {
+        return "The coordinator offers no templates.\n".into();
+    }
+    let ink = Ink(color);
+    let blocks = templates.iter().map(|t| {
+        let names: Vec<_> = t.parameters.keys().map(|name| name.as_str()).collect();
+        let facts = match names.len() {
+            0 => format!("ρ {}", t.rho),
+            _ => format!("ρ {}; parameters: {}", t.rho, names.join(", ")),
+        };
+        let head = format!("{} {}", t.template.id, t.template.version);
+        ink.paint(Tone::Title, &head)
+            + "\n"
+            + &wrap(&printable(&t.question), width, "  ", "  ")
+            + &ink.paint(Tone::Quiet, wrap(&facts, width, "  ", "  ").trim_end())
+            + "\n"
+    });
+    blocks.collect::<Vec<_>>().join("\n")
+}
+
+/// One template: what it asks, its parameters, and where it stands at each node.
+pub fn template(detail: &TemplateDetail, width: usize, color: bool) -> String {
+    let ink = Ink(color);
+    let summary = &detail.summary;
+    let reference = &summary.template;
+    let mut out = ink.paint(Tone::Title, &printable(&summary.title)) + "\n";
+    out += &format!(
+        "{} {}\n{}\n\n",
+        reference.id, reference.version, reference.hash
+    );
+    out += &wrap(&printable(&summary.question), width, "", "");
+    out += &format!("\nPrivacy loss at each node: {}\n", privacy(summary.rho));
+    if !summary.parameters.is_empty() {
+        out += &ink.paint(Tone::Title, "\nParameters");
+        out += "\n";
+        for (name, parameter) in &summary.parameters {
+            out += &wrap(
+                &parameter_line(parameter),
+                width,
+                &format!("  {name}: "),
+                "    ",
+            );
+        }
+    }
+    if !detail.nodes.is_empty() {
+        out += &ink.paint(Tone::Title, "\nNodes");
+        out += "\n";
+        for node in &detail.nodes {
+            out += &node_line(node, width);
+        }
+    }
+    out
+}
+
+fn parameter_line(parameter: &Parameter) -> String {
+    let (Parameter::Date { doc, .. }
+    | Parameter::Integer { doc, .. }
+    | Parameter::Concept { doc, .. }
+    | Parameter::Text { doc, .. }) = parameter;
+    let default = match parameter.default_value() {
+        Some(value) => format!("; default {value}"),
+        None => "; must be given".into(),
+    };
+    let doc = if doc.is_empty() {
+        String::new()
+    } else {
+        format!(". {doc}")
+    };
+    printable(&format!("{}{default}{doc}", parameter.domain()))
+}
+
+fn node_line(node: &TemplateAtNode, width: usize) -> String {
+    let first = format!("  {}: ", node.node);
+    let text = match &node.decision {
+        Ok(decision) => decision.as_str().to_owned(),
+        Err(problem) => printable(&format!("{}, {problem}", problem.code)),
+    };
+    wrap(&text, width, &first, "    ")
+}
+
+/// What an ask would cost at each node, and the precision of its answer for groups of
+/// `group_size`.
+pub fn quote(reply: &QuoteReply, group_size: u32, width: usize, color: bool) -> String {
+    let ink = Ink(color);
+    let accepting: Vec<_> = reply
+        .nodes
+        .iter()
+        .filter_map(|n| n.quote.as_ref().ok())
+        .collect();
+    let column =
+        |title, cell: fn(&NodeQuote) -> String| Column::text(title, reply.nodes.iter().map(cell));
+    let columns = [
+        column("node", |n| n.node.to_string()),
+        column("charge", charge),
+        column("left of the permit", |n| match &n.quote {
+            Ok(quote) => quote.permit_left.to_string(),
+            Err(_) => String::new(),
+        }),
+    ];
+    let mut out = lay_out(&columns, ink);
+    for node in &reply.nodes {
+        if let Err(problem) = &node.quote {
+            let text = format!(
+                "{} would be left out: {}, {problem}",
+                node.node, problem.code
+            );
+            out += &ink.paint(
+                Tone::Warning,
+                wrap(&printable(&text), width, "", "  ").trim_end(),
+            );
+            out += "\n";
+        }
+    }
+    if let Some(quote) = accepting.first() {
+        out += "\n";
+        out += &precision(quote, accepting.len(), group_size, ink);
+        out += "\n";
+        out += &meaning(quote.rho, width);
+    }
+    out
+}
+
+fn charge(node: &NodeQuote) -> String {
+    match &node.quote {
+        Ok(quote) if quote.charge == Rho::ZERO => "0 (answered before)".into(),
+        Ok(quote) => format!("ρ {}", quote.charge),
+        Err(_) => "refused".into(),
+    }
+}
+
+fn precision(quote: &Quote, nodes: usize, group_size: u32, ink: Ink) -> String {
+    let widths = expected_widths(&quote.plan, quote.rho, nodes, group_size);
+    let shown = |width: &ExpectedWidth| match width.half_width {
+        Some(half) if width.count => format!("± {}", number(half.ceil(), 0)),
+        Some(half) => format!("± {} {}", number(half, decimals(half)), width.unit),
+        None => format!("none: noise drowns a group of {group_size}"),
+    };
+    let columns = [
+        Column::text("table", widths.iter().map(|w| w.table.clone())),
+        Column::text("measure", widths.iter().map(|w| w.measure.clone())),
+        Column::text("95 % interval", widths.iter().map(shown)),
+    ];
+    let nodes = if nodes == 1 {
+        "1 node".into()
+    } else {
+        format!("{nodes} nodes")
+    };
+    let mut out = format!("Expected precision with {nodes}");
+    if widths.iter().any(|w| !w.count) {
+        out += &format!(" (of means and ratios: for groups of {group_size})");
+    }
+    out + "\n" + &lay_out(&columns, ink)
+}
+
+/// The half-width to expect of one measure.
+struct ExpectedWidth {
+    table: String,
+    measure: String,
+    unit: String,
+    count: bool,
+    half_width: Option<f64>,
+}
+
+/// Half-widths of every measure over a made-up cell: counts are the group's size, sums zero.
+fn expected_widths(plan: &Plan, rho: Rho, nodes: usize, group_size: u32) -> Vec<ExpectedWidth> {
+    let Ok(noise) = plan.noise(rho) else {
+        return Vec::new();
+    };
+    let mut widths = Vec::new();
+    for (table, noise) in plan.tables.iter().zip(&noise) {
+        let cell = table.components.iter().zip(noise);
+        let cell: Vec<_> = cell
+            .map(|(component, noise)| made_up(component, noise.sigma.to_f64(), nodes, group_size))
+            .collect();
+        for column in &table.columns {
+            if let ColumnContent::Measure { expr } = &column.content {
+                widths.push(ExpectedWidth {
+                    table: table.name.to_string(),
+                    measure: column.name.to_string(),
+                    unit: printable(&column.unit),
+                    count: is_count(table, expr),
+                    half_width: expr
+                        .estimate(&cell)
+                        .map(|Estimate { half_width, .. }| half_width),
+                });
+            }
+        }
+    }
+    widths
+}
+
+fn is_count(table: &TablePlan, expr: &Expr) -> bool {
+    let Expr::Component { index } = expr else {
+        return false;
+    };
+    let component = table.components.get(*index);
+    component.is_some_and(|c| c.unit == ComponentUnit::One)
+}
+
+fn made_up(component: &Component, sigma: f64, nodes: usize, group_size: u32) -> Noisy {
+    let step = component.unit.step().to_f64();
+    #[allow(clippy::cast_precision_loss)] // a handful of nodes
+    let variance = (sigma * step).powi(2) * nodes as f64;
+    let value = match component.unit {
+        ComponentUnit::One => f64::from(group_size),
+        ComponentUnit::Steps { .. } => 0.0,
+    };
+    Noisy { value, variance }
+}
+
+fn meaning(rho: Rho, width: usize) -> String {
+    let text = format!(
+        "Privacy loss of the ask at each node: {}. Losses add up over all asks to a node, and a \
+         patient known to several nodes bears it at each.",
+        privacy(rho)
+    );
+    wrap(&text, width, "", "")
+}
+
+/// ρ, and the ε it means by itself.
+fn privacy(rho: Rho) -> String {
+    format!("ρ {rho} (by itself ε {:.2} at δ 10⁻⁶)", rho.epsilon(DELTA))
+}
+
+/// The caller's releases.
+pub fn releases(releases: &[ReleaseSummary], color: bool) -> String {
+    if releases.is_empty() {
+        return "You have no releases; ask something with: ward ask\n".into();
+    }
+    let column =
+        |title, cell: fn(&ReleaseSummary) -> String| Column::text(title, releases.iter().map(cell));
+    let columns = [
+        column("release", |r| r.id.to_string()),
+        column("merged", |r| minute(r.created_at)),
+        column("template", |r| {
+            format!("{} {}", r.template.id, r.template.version)
+        }),
+        column("permit", |r| r.permit.to_string()),
+        column("parameters", |r| assignments(&r.parameters)),
+    ];
+    lay_out(&columns, Ink(color))
+}
+
+fn minute(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+fn assignments(parameters: &RawParameters) -> String {
+    let pairs = parameters
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    printable(&pairs.collect::<Vec<_>>().join(" "))
+}
+
+/// What a permit says, with what is known about its signature and its validity at `now`.
+pub fn permit(
+    permit: &Permit,
+    signature: &Signature,
+    now: DateTime<Utc>,
+    width: usize,
+    color: bool,
+) -> String {
+    let ink = Ink(color);
+    let tone = match signature {
+        Signature::Good(_) => Tone::Good,
+        Signature::NotChecked => Tone::Warning,
+        Signature::Bad(_) => Tone::Error,
+    };
+    let title = format!("Permit {}, version {}", permit.id, permit.version);
+    let mut out = ink.paint(Tone::Title, &title) + "\n";
+    let known = printable(&signature.to_string());
+    out += &ink.paint(tone, wrap(&known, width, "", "").trim_end());
+    out += "\n";
+    if let Err(error) = permit.check() {
+        let text = format!("NO NODE WILL ACCEPT IT: {error}");
+        out += &ink.paint(Tone::Error, wrap(&text, width, "", "").trim_end());
+        out += "\n";
+    }
+    out += "\n";
+    for (name, lines) in permit_fields(permit, now) {
+        for (at, line) in lines.iter().enumerate() {
+            let name = if at == 0 { name } else { "" };
+            out += &wrap(
+                &printable(line),
+                width,
+                &format!("{name:<15}"),
+                &" ".repeat(15),
+            );
+        }
+    }
+    out
+}
+
+fn permit_fields(permit: &Permit, now: DateTime<Utc>) -> Vec<(&'static str, Vec<String>)> {
+    let holder = &permit.holder;
+    let body = if holder.public_body {
+        ", a public body"
+    } else {
+        ""
+    };
+    let templates = permit.templates.iter();
+    let nodes: Vec<_> = permit.nodes.iter().map(|n| n.as_str()).collect();
+    let key = |key: &VerifyingKey| format!("every ask must be signed by {key}");
+    vec![
+        ("access body", vec![permit.access_body.clone()]),
+        ("issued", vec![minute(permit.issued_at)]),
+        ("valid", vec![validity(permit, now)]),
+        (
+            "holder",
+            vec![format!(
+                "{}{body}; principal investigator {}",
+                holder.organisation, holder.principal_investigator
+            )],
+        ),
+        (
+            "persons",
+            permit.persons.iter().map(ToString::to_string).collect(),
+        ),
+        ("purpose", vec![purpose_name(permit.purpose).to_owned()]),
+        (
+            "templates",
+            templates
+                .map(|t| format!("{} {} {}", t.id, t.version, t.hash))
+                .collect(),
+        ),
+        (
+            "nodes",
+            vec![format!(
+                "{}; at least {} of {} must answer",
+                nodes.join(", "),
+                permit.minimum_nodes,
+                nodes.len()
+            )],
+        ),
+        (
+            "budget",
+            vec![format!("{} at each node", privacy(permit.budget))],
+        ),
+        (
+            "requester key",
+            vec![
+                permit
+                    .requester_key
+                    .as_ref()
+                    .map_or("none bound".into(), key),
+            ],
+        ),
+    ]
+}
+
+fn validity(permit: &Permit, now: DateTime<Utc>) -> String {
+    let state = if now < permit.valid_from {
+        "NOT YET VALID"
+    } else if now >= permit.valid_until {
+        "EXPIRED"
+    } else {
+        "valid now"
+    };
+    format!(
+        "from {} until {} ({state})",
+        minute(permit.valid_from),
+        minute(permit.valid_until)
+    )
+}
+
+/// An error of a command.
+pub fn error(error: &CommandError, width: usize, color: bool) -> String {
+    match error {
+        CommandError::Client(ClientError::Problem(problem)) => self::problem(problem, width, color),
+        CommandError::Client(ClientError::Failed { problem, nodes }) => {
+            let left_out = left_out(nodes, width, Ink(color));
+            self::problem(problem, width, color) + &left_out
+        }
+        other => {
+            let label = Ink(color).paint(Tone::Error, "error:");
+            format!("{label} {}\n", printable(&other.to_string()))
+        }
+    }
+}
+
+/// A typed error: code, detail, remedy.
+pub fn problem(problem: &Problem, width: usize, color: bool) -> String {
+    let title = format!("error: {} ({})", problem.code.title(), problem.code);
+    Ink(color).paint(Tone::Error, &title)
+        + "\n"
+        + &wrap(
+            &printable(&format!("{}.", problem.detail)),
+            width,
+            "  ",
+            "  ",
+        )
+        + &wrap(&printable(&problem.remedy), width, "  → ", "    ")
+}
+
+/// The nodes that are not in an answer, each with its reason.
+fn left_out(nodes: &[NodeOutcome], width: usize, ink: Ink) -> String {
+    let mut out = String::new();
+    for node in nodes {
+        if let Outcome::LeftOut { problem } = &node.outcome {
+            let first = format!("  {}: ", node.node);
+            let reason = printable(&format!("{}, {problem}", problem.code));
+            out += &wrap(&reason, width, &first, "    ");
+        }
+    }
+    if out.is_empty() {
+        return out;
+    }
+    ink.paint(Tone::Warning, "Left out") + "\n" + &out
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
