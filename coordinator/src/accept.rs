@@ -1,0 +1,284 @@
+//! Is this partial what was asked for? Then, and only then, it is merged.
+
+use ward_schemas::ask::AskContent;
+use ward_schemas::canonical::ContentHash;
+use ward_schemas::jws::{KeyRing, MessageKind};
+use ward_schemas::names::NodeName;
+use ward_schemas::parameter::Parameters;
+use ward_schemas::partial::{
+    AuditHead, NoiseKind, PARTIAL_FORMAT, PartialClaims, PartialEnvelope, Vectors,
+};
+use ward_schemas::permit::Permit;
+use ward_schemas::plan::Plan;
+use ward_schemas::problem::{ErrorCode, Problem};
+use ward_schemas::release::Outcome;
+use ward_schemas::rho::Rho;
+
+/// What a node was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The node.
+    pub node: &'a NodeName,
+    /// The key that signs its partials.
+    pub key: &'a KeyRing<NodeName>,
+    /// The agreed plan.
+    pub plan: &'a Plan,
+    /// Its hash.
+    pub plan_hash: ContentHash,
+    /// Typed parameters, defaults filled in.
+    pub parameters: &'a Parameters,
+    /// The permit.
+    pub permit: &'a Permit,
+    /// Privacy loss.
+    pub rho: Rho,
+    /// The node's audit head that was sent with the ask.
+    pub witness: Option<AuditHead>,
+}
+
+/// One row of a partial's record batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComponentRow {
+    /// Name of the table.
+    pub table: String,
+    /// Name of the component.
+    pub component: String,
+    /// One integer a cell.
+    pub values: Vec<i64>,
+}
+
+/// A partial as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The signed envelope.
+    pub envelope: String,
+    /// The integers.
+    pub rows: Vec<ComponentRow>,
+}
+
+/// A partial that may be merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// What it says of itself.
+    pub claims: PartialClaims,
+    /// The node's audit head when it left.
+    pub audit: AuditHead,
+    /// The integers.
+    pub vectors: Vectors,
+}
+
+impl Accepted {
+    /// How a release tells of it.
+    pub fn outcome(&self) -> Outcome {
+        Outcome::Answered {
+            snapshot: self.claims.snapshot,
+            partial: self.claims.digest,
+            audit: self.audit,
+        }
+    }
+}
+
+/// Checks a partial against what was asked.
+///
+/// # Errors
+/// When the node did not sign it, or it is another node's, plan's, ask's or ρ's; when its noise
+/// protects nobody; when the integers are not those signed; when the audit log went back.
+pub fn accept_partial(expected: &Expected<'_>, received: &Received) -> Result<Accepted, Problem> {
+    let (envelope, _) = expected
+        .key
+        .verify::<PartialEnvelope>(MessageKind::Partial, &received.envelope)
+        .map_err(|e| refused(format!("the partial of {}: {e}", expected.node)))?;
+    check_claims(expected, &envelope.claims)?;
+    check_witness(expected, envelope.audit)?;
+    let vectors = vectors(expected.plan, &received.rows)?;
+    if vectors.digest() != envelope.claims.digest {
+        return Err(refused("the integers are not those that the node signed"));
+    }
+    Ok(Accepted {
+        claims: envelope.claims,
+        audit: envelope.audit,
+        vectors,
+    })
+}
+
+fn check_claims(expected: &Expected<'_>, claims: &PartialClaims) -> Result<(), Problem> {
+    if claims.v != PARTIAL_FORMAT {
+        return Err(refused(format!(
+            "partial format {} is not supported",
+            claims.v
+        )));
+    }
+    if claims.node != *expected.node {
+        return Err(refused(format!(
+            "{} sent a partial of {}",
+            expected.node, claims.node
+        )));
+    }
+    if claims.noise != NoiseKind::DiscreteGaussian {
+        return Err(refused("its noise is a test's and protects nobody"));
+    }
+    if claims.plan != expected.plan_hash {
+        return Err(refused("it is of another plan than the node quoted"));
+    }
+    if claims.rho != expected.rho {
+        return Err(refused(format!(
+            "it is at rho {}, not {}",
+            claims.rho, expected.rho
+        )));
+    }
+    let identity = ask_content(expected, claims).identity();
+    if identity.ok() != Some(claims.ask) {
+        return Err(refused("it answers another ask"));
+    }
+    Ok(())
+}
+
+/// The content that the node must have answered. No exception of Article 71(4) can be asked for.
+fn ask_content(expected: &Expected<'_>, claims: &PartialClaims) -> AskContent {
+    AskContent {
+        template: expected.plan.template.hash,
+        engine: expected.plan.engine.clone(),
+        vocabulary: expected.plan.vocabulary,
+        parameters: expected.parameters.clone(),
+        rho: expected.rho,
+        snapshot: claims.snapshot,
+        opt_out_cutoff: expected.permit.issued_at.date_naive(),
+        opt_out_exception: false,
+    }
+}
+
+fn check_witness(expected: &Expected<'_>, audit: AuditHead) -> Result<(), Problem> {
+    let Some(seen) = expected.witness else {
+        return Ok(());
+    };
+    let forked = audit.sequence == seen.sequence && audit.hash != seen.hash;
+    if audit.sequence < seen.sequence || forked {
+        return Err(Problem::new(
+            ErrorCode::NodeRolledBack,
+            format!(
+                "the audit log of {} stands at record {}, and record {} was seen before",
+                expected.node, audit.sequence, seen.sequence
+            ),
+            "The hospital restores its newest state, or its steward explains the loss.",
+        ));
+    }
+    Ok(())
+}
+
+/// The integers in the plan's shape: one row a component, in the plan's order.
+fn vectors(plan: &Plan, rows: &[ComponentRow]) -> Result<Vectors, Problem> {
+    let mut rest = rows.iter();
+    let mut tables = Vec::with_capacity(plan.tables.len());
+    for table in &plan.tables {
+        let mut components = Vec::with_capacity(table.components.len());
+        for component in &table.components {
+            let row = rest
+                .next()
+                .filter(|row| row.table == table.name.as_str() && row.component == component.name);
+            let row = row.ok_or_else(|| refused("its rows are not the plan's components"))?;
+            components.push(row.values.clone());
+        }
+        tables.push(components);
+    }
+    if rest.next().is_some() {
+        return Err(refused("it has more rows than the plan has components"));
+    }
+    Vectors::new(plan, tables).map_err(|e| refused(e.to_string()))
+}
+
+fn refused(detail: impl Into<String>) -> Problem {
+    Problem::new(
+        ErrorCode::PartialRefused,
+        detail,
+        "The node's operator checks its version, its signing key and its configuration here.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Answer, node, permit, plan, rho};
+    use ward_schemas::jws::SigningKey;
+
+    /// What `accept_partial` says to an answer of hospital a, after `change`.
+    fn judge(change: impl FnOnce(&mut Answer)) -> Result<Accepted, Problem> {
+        let key = SigningKey::generate().expect("randomness");
+        let mut answer = Answer::new(&node("a"));
+        change(&mut answer);
+        let plan = plan();
+        let ring = KeyRing::new([(key.verifying_key(), node("a"))]);
+        let expected = Expected {
+            node: &node("a"),
+            key: &ring,
+            plan_hash: plan.hash().expect("hash"),
+            plan: &plan,
+            parameters: &Parameters::new(),
+            permit: &permit(&[node("a")]),
+            rho: rho(),
+            witness: answer.witness,
+        };
+        let signer = answer.signer.take().unwrap_or(key);
+        accept_partial(&expected, &answer.sign(&signer))
+    }
+
+    fn refusal(change: impl FnOnce(&mut Answer)) -> String {
+        let problem = judge(change).expect_err("refused");
+        assert_eq!(problem.code, ErrorCode::PartialRefused);
+        problem.detail
+    }
+
+    #[test]
+    fn a_good_partial_is_accepted_with_its_integers() {
+        let accepted = judge(|_| {}).expect("accepted");
+        assert_eq!(accepted.vectors.values(), [vec![vec![101, -3]]]);
+        assert!(accepted.outcome().answered());
+    }
+
+    #[test]
+    fn frozen_noise_is_refused() {
+        let detail = refusal(|a| a.claims.noise = NoiseKind::Frozen);
+        assert!(detail.contains("protects nobody"), "{detail}");
+    }
+
+    #[test]
+    fn other_claims_are_refused() {
+        refusal(|a| a.claims.v = 2);
+        refusal(|a| a.claims.node = node("b"));
+        refusal(|a| a.claims.plan = ContentHash::of_bytes(b"other"));
+        refusal(|a| a.claims.rho = Rho::from_units(1).expect("rho"));
+        refusal(|a| a.claims.ask = ContentHash::of_bytes(b"other"));
+    }
+
+    #[test]
+    fn other_integers_than_signed_are_refused() {
+        let detail = refusal(|a| a.rows[0].values[1] += 1);
+        assert!(detail.contains("signed"), "{detail}");
+        refusal(|a| a.claims.digest = ContentHash::of_bytes(b"other"));
+    }
+
+    #[test]
+    fn another_shape_is_refused() {
+        refusal(|a| a.rows.clear());
+        refusal(|a| a.rows.push(a.rows[0].clone()));
+        refusal(|a| a.rows[0].component = "rows".into());
+        refusal(|a| a.rows[0].values.push(0));
+    }
+
+    #[test]
+    fn another_key_is_refused() {
+        let stranger = SigningKey::generate().expect("randomness");
+        refusal(|a| a.signer = Some(stranger));
+    }
+
+    #[test]
+    fn an_audit_log_that_went_back_is_refused() {
+        let head = |sequence, text: &[u8]| {
+            let hash = ContentHash::of_bytes(text);
+            Some(AuditHead { sequence, hash })
+        };
+        for seen in [head(8, b"newer"), head(7, b"another branch")] {
+            let problem = judge(|a| a.witness = seen).expect_err("refused");
+            assert_eq!(problem.code, ErrorCode::NodeRolledBack);
+        }
+        assert!(judge(|a| a.witness = head(6, b"older")).is_ok());
+    }
+}

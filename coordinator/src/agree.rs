@@ -1,0 +1,241 @@
+//! One plan for all: whose quotes count, and what the merged answer will mean.
+
+use std::collections::BTreeMap;
+
+use ward_schemas::canonical::ContentHash;
+use ward_schemas::finish::Z95;
+use ward_schemas::names::NodeName;
+use ward_schemas::plan::{ColumnContent, Noise, Plan, TablePlan};
+use ward_schemas::problem::{ErrorCode, Problem};
+use ward_schemas::rho::Rho;
+use ward_schemas::template::{ExpandedTemplate, TableSpec};
+use ward_schemas::wire::{MeasureWidth, Quote, WIRE_FORMAT};
+
+/// What every node said to a quote request.
+pub type Quotes = BTreeMap<NodeName, Result<Quote, Problem>>;
+
+/// The plan that the most nodes compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// The plan.
+    pub plan: Plan,
+    /// Its hash.
+    pub hash: ContentHash,
+    /// The noise of each component, by table.
+    pub noise: Vec<Vec<Noise>>,
+}
+
+/// Checks every quote of an ask for `template` at `rho`, and finds the plan that more nodes
+/// compiled than any other: nodes with another one are left out with
+/// [`ErrorCode::PlanDiffers`], all of them where two plans are equally frequent. `None` when no
+/// node is left.
+pub fn choose_plan(
+    template: &ExpandedTemplate,
+    rho: Rho,
+    quotes: Quotes,
+) -> (Option<Agreed>, Quotes) {
+    let mut checked: Quotes = quotes
+        .into_iter()
+        .map(|(node, quote)| {
+            let quote = quote.and_then(|q| check_quote(template, rho, &node, q));
+            (node, quote)
+        })
+        .collect();
+    let chosen = most_frequent(checked.values().flatten());
+    for quote in checked.values_mut() {
+        if quote.as_ref().is_ok_and(|q| q.plan.hash().ok() != chosen) {
+            *quote = Err(plan_differs());
+        }
+    }
+    let agreed = checked.values().flatten().next();
+    let agreed = agreed.zip(chosen).and_then(|(quote, hash)| {
+        Some(Agreed {
+            plan: quote.plan.clone(),
+            hash,
+            noise: quote.plan.noise(rho).ok()?,
+        })
+    });
+    (agreed, checked)
+}
+
+/// Expected half-widths of the 95 % intervals with `nodes` nodes.
+pub fn widths(agreed: &Agreed, nodes: usize) -> Vec<MeasureWidth> {
+    #[allow(clippy::cast_precision_loss)] // a handful of nodes
+    let spread = Z95 * (nodes as f64).sqrt();
+    let tables = agreed.plan.tables.iter().zip(&agreed.noise);
+    let components = tables.flat_map(|(table, noise)| {
+        let components = table.components.iter().zip(noise);
+        components.map(move |(component, noise)| (table, component, noise))
+    });
+    components
+        .map(|(table, component, noise)| MeasureWidth {
+            table: table.name.clone(),
+            component: component.name.clone(),
+            half_width: spread * noise.sigma.to_f64() * component.unit.step().to_f64(),
+        })
+        .collect()
+}
+
+fn most_frequent<'a>(quotes: impl Iterator<Item = &'a Quote>) -> Option<ContentHash> {
+    let mut counts: BTreeMap<ContentHash, usize> = BTreeMap::new();
+    for hash in quotes.filter_map(|q| q.plan.hash().ok()) {
+        *counts.entry(hash).or_default() += 1;
+    }
+    let most = *counts.values().max()?;
+    let mut frequent = counts.iter().filter(|(_, count)| **count == most);
+    let (hash, _) = frequent.next()?;
+    frequent.next().is_none().then_some(*hash)
+}
+
+fn plan_differs() -> Problem {
+    Problem::new(
+        ErrorCode::PlanDiffers,
+        "the node compiled the template to another plan than the most frequent one",
+        "Bring the nodes to the same version of Ward and the same vocabulary package.",
+    )
+}
+
+fn check_quote(
+    template: &ExpandedTemplate,
+    rho: Rho,
+    node: &NodeName,
+    quote: Quote,
+) -> Result<Quote, Problem> {
+    let refused = |detail: &str| {
+        let remedy = "Bring the node to the version of Ward that the coordinator runs.";
+        Problem::new(ErrorCode::PlanDiffers, detail, remedy)
+    };
+    if quote.v != WIRE_FORMAT || quote.node != *node {
+        return Err(refused("the quote is of another format or node"));
+    }
+    if quote.rho != rho || quote.charge > rho {
+        return Err(refused("the quote is for another rho than was asked"));
+    }
+    if !plan_fits(template, &quote.plan) {
+        return Err(refused("the quoted plan is not one of the template asked"));
+    }
+    if let Err(error) = quote.plan.noise(rho) {
+        let remedy = "Leave rho out, or ask with a larger one.";
+        return Err(Problem::new(
+            ErrorCode::RhoRefused,
+            error.to_string(),
+            remedy,
+        ));
+    }
+    Ok(quote)
+}
+
+/// Whether the plan computes the template's tables over its groups. What a node quotes is not
+/// trusted: it decides labels and sizes of the merged answer.
+fn plan_fits(template: &ExpandedTemplate, plan: &Plan) -> bool {
+    let tables = &template.template().tables;
+    plan.template == template.reference()
+        && plan.vocabulary == template.vocabulary()
+        && plan.tables.len() == tables.len()
+        && tables
+            .iter()
+            .zip(&plan.tables)
+            .all(|(spec, table)| table_fits(template, spec, table))
+}
+
+fn table_fits(template: &ExpandedTemplate, spec: &TableSpec, table: &TablePlan) -> bool {
+    let Some(domains) = template.keys(&spec.name) else {
+        return false;
+    };
+    let keys_fit = table.keys.len() == domains.len()
+        && table
+            .keys
+            .iter()
+            .all(|key| domains.get(&key.name) == Some(&key.domain));
+    let columns_fit = table.columns.iter().all(|column| match column.content {
+        ColumnContent::Key { index } => index < table.keys.len(),
+        ColumnContent::Measure { .. } => true,
+    });
+    let weights = table
+        .components
+        .iter()
+        .try_fold(0_u32, |sum, c| sum.checked_add(c.weight));
+    table.name == spec.name
+        && table.rho == spec.rho
+        && table.contribution == spec.contribution
+        && keys_fit
+        && columns_fit
+        && weights.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{node, plan, quote, rho, template};
+
+    fn choose(quotes: impl IntoIterator<Item = (&'static str, Quote)>) -> (Option<Agreed>, Quotes) {
+        let quotes = quotes.into_iter().map(|(name, q)| (node(name), Ok(q)));
+        choose_plan(&template(), rho(), quotes.collect())
+    }
+
+    fn other_plan(name: &str) -> Quote {
+        let mut quote = quote(name);
+        quote.plan.engine = "ward-privacy/0".into();
+        quote
+    }
+
+    #[test]
+    fn the_minority_is_left_out_by_name() {
+        let (agreed, quotes) =
+            choose([("a", quote("a")), ("b", other_plan("b")), ("c", quote("c"))]);
+        assert_eq!(agreed.expect("agreed").plan, plan());
+        let refused = quotes[&node("b")].as_ref().expect_err("left out");
+        assert_eq!(refused.code, ErrorCode::PlanDiffers);
+        assert!(quotes[&node("a")].is_ok() && quotes[&node("c")].is_ok());
+    }
+
+    #[test]
+    fn a_tie_has_no_plan() {
+        let (agreed, quotes) = choose([("a", quote("a")), ("b", other_plan("b"))]);
+        assert_eq!(agreed, None);
+        assert!(quotes.values().all(Result::is_err));
+    }
+
+    #[test]
+    fn refusals_stay_as_they_are() {
+        let problem = Problem::new(ErrorCode::BudgetExhausted, "spent", "Wait.");
+        let quotes = [
+            (node("a"), Err(problem.clone())),
+            (node("b"), Ok(quote("b"))),
+        ];
+        let (agreed, quotes) = choose_plan(&template(), rho(), quotes.into());
+        assert!(agreed.is_some());
+        assert_eq!(quotes[&node("a")], Err(problem));
+    }
+
+    #[test]
+    fn a_quote_must_be_of_this_node_ask_and_template() {
+        type Change = fn(&mut Quote);
+        let changes: [Change; 8] = [
+            |q| q.node = node("z"),
+            |q| q.v = 2,
+            |q| q.rho = Rho::ZERO,
+            |q| q.charge = Rho::from_units(1_000_000_000).expect("rho"),
+            |q| q.plan.template.hash = ContentHash::of_bytes(b"other"),
+            |q| q.plan.tables[0].keys.clear(),
+            |q| q.plan.tables[0].columns[0].content = ColumnContent::Key { index: 7 },
+            |q| q.plan.tables[0].rho = Rho::ZERO,
+        ];
+        for (i, change) in changes.into_iter().enumerate() {
+            let mut changed = quote("a");
+            change(&mut changed);
+            let (agreed, _) = choose([("a", changed)]);
+            assert_eq!(agreed, None, "change {i}");
+        }
+    }
+
+    #[test]
+    fn widths_grow_with_the_root_of_the_number_of_nodes() {
+        let (agreed, _) = choose([("a", quote("a"))]);
+        let agreed = agreed.expect("agreed");
+        let [one] = widths(&agreed, 1).try_into().expect("one component");
+        let [four] = widths(&agreed, 4).try_into().expect("one component");
+        assert!((four.half_width - 2.0 * one.half_width).abs() < 1e-9);
+        assert!((one.half_width - 19.6).abs() < 0.01, "{one:?}");
+    }
+}
