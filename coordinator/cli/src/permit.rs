@@ -410,7 +410,7 @@ pub enum PermitFileError {
         source: io::Error,
     },
     /// The draft is none.
-    #[error("{} can't be understood: {source}", file.display())]
+    #[error("{} can't be understood; correct it: {}", file.display(), source.to_string().trim_end())]
     Syntax {
         /// Which file.
         file: PathBuf,

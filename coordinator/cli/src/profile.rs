@@ -208,7 +208,7 @@ pub enum ProfileError {
         source: io::Error,
     },
     /// The file is no profile.
-    #[error("the profile {} can't be understood: {source}\na profile has the fields url, ca, certificate, key, token, resolve", file.display())]
+    #[error("the profile {} can't be understood; correct it: {}", file.display(), source.to_string().trim_end())]
     Syntax {
         /// Which file.
         file: PathBuf,
