@@ -1,0 +1,366 @@
+//! The ledger: a durable account of the privacy spent on this node's population.
+//!
+//! [`decide`] is a pure function of what was charged and what is asked, in exact integer units.
+//! Around it stands the store of charges: one unique row an ask identity, which is first charged
+//! and then answered. What is charged stays charged.
+
+use chrono::{DateTime, Duration, Utc};
+use sqlx::SqliteConnection;
+use ward_schemas::canonical::ContentHash;
+use ward_schemas::names::PermitId;
+use ward_schemas::partial::PartialClaims;
+use ward_schemas::permit::Permit;
+use ward_schemas::problem::{ErrorCode, Problem};
+use ward_schemas::rho::Rho;
+use ward_schemas::snapshot::SnapshotId;
+
+use crate::config::Policy;
+use crate::store::{StoreError, from_micros};
+
+/// The length of the rolling year, in days.
+pub const YEAR_DAYS: i64 = 365;
+
+/// A permit's account: permit identifiers are unique for an access body only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PermitAccount {
+    /// The access body.
+    pub access_body: String,
+    /// The permit.
+    pub permit: PermitId,
+}
+
+impl PermitAccount {
+    /// The account that all versions of this permit share.
+    pub fn of(permit: &Permit) -> Self {
+        Self {
+            access_body: permit.access_body.clone(),
+            permit: permit.id.clone(),
+        }
+    }
+}
+
+/// One charge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// How much.
+    pub rho: Rho,
+    /// When, by the ledger's clock.
+    pub at: DateTime<Utc>,
+    /// On which permit.
+    pub account: PermitAccount,
+}
+
+/// What has been charged, in units of ρ (10⁻⁹).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// In the last 365 days.
+    pub year: u64,
+    /// Ever.
+    pub lifetime: u64,
+    /// On the permit.
+    pub permit: u64,
+}
+
+impl Spent {
+    /// Adds charges up.
+    pub fn of<'a>(
+        charges: impl IntoIterator<Item = &'a Charge>,
+        account: &PermitAccount,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let start = year_start(now);
+        let mut spent = Self::default();
+        for charge in charges {
+            let units = charge.rho.units();
+            spent.lifetime = spent.lifetime.saturating_add(units);
+            if charge.at >= start {
+                spent.year = spent.year.saturating_add(units);
+            }
+            if charge.account == *account {
+                spent.permit = spent.permit.saturating_add(units);
+            }
+        }
+        spent
+    }
+}
+
+/// The first moment of the rolling year that ends now.
+pub fn year_start(now: DateTime<Utc>) -> DateTime<Utc> {
+    now.checked_sub_signed(Duration::days(YEAR_DAYS))
+        .unwrap_or(DateTime::<Utc>::MIN_UTC)
+}
+
+/// Decides whether an ask may be charged.
+///
+/// # Errors
+/// [`ErrorCode::BudgetExhausted`] when the population's budget, of the year or of the lifetime,
+/// has no room for it; [`ErrorCode::PermitBudgetExhausted`] when the permit's has none.
+pub fn decide(
+    spent: &Spent,
+    policy: &Policy,
+    permit_budget: Rho,
+    asked: Rho,
+) -> Result<(), Problem> {
+    let bounds = [
+        (Bound::Lifetime, spent.lifetime, policy.lifetime_rho),
+        (Bound::Year, spent.year, policy.yearly_rho),
+        (Bound::Permit, spent.permit, permit_budget),
+    ];
+    bounds.into_iter().try_for_each(|(bound, spent, budget)| {
+        if u128::from(spent) + u128::from(asked.units()) <= u128::from(budget.units()) {
+            Ok(())
+        } else {
+            Err(bound.exhausted(left(budget, spent), budget, asked))
+        }
+    })
+}
+
+/// What is left of a budget after so many units.
+pub fn left(budget: Rho, spent: u64) -> Rho {
+    Rho::from_units(budget.units().saturating_sub(spent)).unwrap_or_default()
+}
+
+#[derive(Clone, Copy)]
+enum Bound {
+    Year,
+    Lifetime,
+    Permit,
+}
+
+impl Bound {
+    fn exhausted(self, left: Rho, budget: Rho, asked: Rho) -> Problem {
+        let (code, whose, otherwise) = match self {
+            Self::Year => (
+                ErrorCode::BudgetExhausted,
+                "this node's budget for 365 days",
+                "when earlier charges are a year old",
+            ),
+            Self::Lifetime => (
+                ErrorCode::BudgetExhausted,
+                "this node's lifetime budget",
+                "after the steward has decided on the lifetime budget",
+            ),
+            Self::Permit => (
+                ErrorCode::PermitBudgetExhausted,
+                "the permit's budget at this node",
+                "under an amended permit",
+            ),
+        };
+        Problem::new(
+            code,
+            format!("the ask costs a rho of {asked}, and {whose} has {left} of {budget} left"),
+            format!(
+                "Ask with a rho of at most {left}, or {otherwise}; an ask that was answered before is free."
+            ),
+        )
+    }
+}
+
+/// What identifies an ask, before and after a new snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AskKey {
+    /// The ask's identity.
+    pub(crate) ask: ContentHash,
+    /// The identity without the snapshot.
+    pub(crate) question: ContentHash,
+    /// The snapshot it would run on.
+    pub(crate) snapshot: SnapshotId,
+}
+
+/// What the ledger holds for an ask.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// Nothing.
+    New,
+    /// It was charged and never answered.
+    Charged {
+        /// The identity it was charged under.
+        ask: ContentHash,
+        /// The snapshot it must run on.
+        snapshot: SnapshotId,
+    },
+    /// It was answered.
+    Answered(Box<Answered>),
+}
+
+/// A stored partial.
+#[derive(Clone, Debug)]
+pub(crate) struct Answered {
+    /// What the partial says of itself.
+    pub(crate) claims: PartialClaims,
+    /// Its integers.
+    pub(crate) vectors: Vec<u8>,
+}
+
+/// Looks an ask up: by its identity, or as an unanswered charge of the same question on another
+/// snapshot.
+pub(crate) async fn find(db: &mut SqliteConnection, key: AskKey) -> Result<Entry, StoreError> {
+    let row: Option<(String, String, Option<String>, Option<Vec<u8>>)> = sqlx::query_as(
+        "SELECT ask, snapshot, claims, vectors FROM charge \
+         WHERE ask = ?1 OR (question = ?2 AND state = 'charged') \
+         ORDER BY (ask = ?1) DESC, charged_at LIMIT 1",
+    )
+    .bind(key.ask.to_string())
+    .bind(key.question.to_string())
+    .fetch_optional(db)
+    .await?;
+    let corrupt = |e: &dyn ToString| StoreError::corrupt("charge", e.to_string());
+    match row {
+        None => Ok(Entry::New),
+        Some((_, _, Some(claims), Some(vectors))) => Ok(Entry::Answered(Box::new(Answered {
+            claims: serde_json::from_str(&claims).map_err(|e| corrupt(&e))?,
+            vectors,
+        }))),
+        Some((ask, snapshot, ..)) => Ok(Entry::Charged {
+            ask: ask.parse().map_err(|e| corrupt(&e))?,
+            snapshot: snapshot.parse().map_err(|e| corrupt(&e))?,
+        }),
+    }
+}
+
+/// Writes a charge.
+pub(crate) async fn charge(
+    db: &mut SqliteConnection,
+    key: AskKey,
+    charge: &Charge,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO charge (ask, question, snapshot, access_body, permit, rho, charged_at, state) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, 'charged')",
+    )
+    .bind(key.ask.to_string())
+    .bind(key.question.to_string())
+    .bind(key.snapshot.to_string())
+    .bind(&charge.account.access_body)
+    .bind(charge.account.permit.as_str())
+    .bind(to_sql(charge.rho.units())?)
+    .bind(charge.at.timestamp_micros())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Turns a charged ask into an answered one. `false` when it is no longer merely charged: then
+/// another partial is stored, and this one must not leave.
+pub(crate) async fn answer(
+    db: &mut SqliteConnection,
+    answered: &Answered,
+) -> Result<bool, StoreError> {
+    let claims =
+        serde_json::to_string(&answered.claims).map_err(|e| StoreError::corrupt("partial", e))?;
+    let done = sqlx::query(
+        "UPDATE charge SET state = 'answered', claims = ?, vectors = ? \
+         WHERE ask = ? AND state = 'charged'",
+    )
+    .bind(claims)
+    .bind(&answered.vectors)
+    .bind(answered.claims.ask.to_string())
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// What has been charged.
+pub(crate) async fn spent(
+    db: &mut SqliteConnection,
+    account: &PermitAccount,
+    now: DateTime<Utc>,
+) -> Result<Spent, StoreError> {
+    let (year, lifetime, permit): (i64, i64, i64) = sqlx::query_as(
+        "SELECT (SELECT COALESCE(SUM(rho), 0) FROM charge WHERE charged_at >= ?), \
+                (SELECT COALESCE(SUM(rho), 0) FROM charge), \
+                (SELECT COALESCE(SUM(rho), 0) FROM charge WHERE access_body = ? AND permit = ?)",
+    )
+    .bind(year_start(now).timestamp_micros())
+    .bind(&account.access_body)
+    .bind(account.permit.as_str())
+    .fetch_one(db)
+    .await?;
+    Ok(Spent {
+        year: from_sql(year)?,
+        lifetime: from_sql(lifetime)?,
+        permit: from_sql(permit)?,
+    })
+}
+
+/// Remembers a permit's version, if it is the newest.
+pub(crate) async fn see_permit(
+    db: &mut SqliteConnection,
+    account: &PermitAccount,
+    version: u32,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO permit (access_body, permit, version) VALUES (?, ?, ?) \
+         ON CONFLICT DO UPDATE SET version = MAX(version, excluded.version)",
+    )
+    .bind(&account.access_body)
+    .bind(account.permit.as_str())
+    .bind(i64::from(version))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The newest version of a permit that was ever presented.
+pub(crate) async fn newest_permit(
+    db: &mut SqliteConnection,
+    account: &PermitAccount,
+) -> Result<Option<u32>, StoreError> {
+    let version: Option<i64> =
+        sqlx::query_scalar("SELECT version FROM permit WHERE access_body = ? AND permit = ?")
+            .bind(&account.access_body)
+            .bind(account.permit.as_str())
+            .fetch_optional(db)
+            .await?;
+    version
+        .map(|v| u32::try_from(v).map_err(|e| StoreError::corrupt("permit version", e)))
+        .transpose()
+}
+
+/// What each permit has used.
+pub(crate) async fn by_permit(
+    db: &mut SqliteConnection,
+) -> Result<Vec<(PermitAccount, u64, u64)>, StoreError> {
+    let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(
+        "SELECT access_body, permit, COUNT(*), SUM(rho) FROM charge \
+         GROUP BY access_body, permit ORDER BY access_body, permit",
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|(access_body, permit, asks, rho)| {
+            let permit = permit
+                .parse()
+                .map_err(|e| StoreError::corrupt("permit", e))?;
+            let account = PermitAccount {
+                access_body,
+                permit,
+            };
+            Ok((account, from_sql(asks)?, from_sql(rho)?))
+        })
+        .collect()
+}
+
+/// When the oldest charge of the rolling year was made.
+pub(crate) async fn oldest_of_year(
+    db: &mut SqliteConnection,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let micros: Option<i64> =
+        sqlx::query_scalar("SELECT MIN(charged_at) FROM charge WHERE charged_at >= ?")
+            .bind(year_start(now).timestamp_micros())
+            .fetch_one(db)
+            .await?;
+    micros.map(from_micros).transpose()
+}
+
+fn to_sql(units: u64) -> Result<i64, StoreError> {
+    i64::try_from(units).map_err(|e| StoreError::corrupt("rho", e))
+}
+
+fn from_sql(units: i64) -> Result<u64, StoreError> {
+    u64::try_from(units).map_err(|e| StoreError::corrupt("rho", e))
+}
+
+#[cfg(test)]
+mod tests;

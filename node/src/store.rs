@@ -1,0 +1,430 @@
+//! The node's durable state in SQLite: one writer, many readers.
+//!
+//! A single task owns the writing connection. Work reaches it over a channel and runs to its end
+//! there, in one `BEGIN IMMEDIATE` transaction, so that a request that is dropped half-way can't
+//! leave anything half done.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+use ward_schemas::partial::AuditHead;
+use ward_schemas::problem::{ErrorCode, Problem};
+
+use crate::audit;
+use crate::clock::Clock;
+
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const READERS: u32 = 4;
+const QUEUE: usize = 64;
+
+/// The node's durable state.
+#[derive(Clone)]
+pub(crate) struct Store {
+    writer: mpsc::Sender<Job>,
+    readers: SqlitePool,
+    clock: Arc<dyn Clock>,
+}
+
+type Job = Box<dyn for<'w> FnOnce(&'w mut Writer) -> BoxFuture<'w, ()> + Send>;
+
+impl Store {
+    /// Opens the state in a file, and makes it where there is none.
+    pub(crate) async fn open(
+        file: &Path,
+        head_file: Option<PathBuf>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let open = |source| StoreError::Open {
+            file: file.to_owned(),
+            source,
+        };
+        let mut connection = options.connect().await.map_err(open)?;
+        migrations()
+            .run(&mut connection)
+            .await
+            .map_err(|e| open(e.into()))?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_lazy_with(options.clone().pragma("query_only", "on"));
+        let (writer, jobs) = mpsc::channel(QUEUE);
+        let task = Writer {
+            options,
+            connection: Some(connection),
+            clock: Arc::clone(&clock),
+            head_file: head_file.map(HeadFile),
+        };
+        tokio::spawn(task.run(jobs));
+        Ok(Self {
+            writer,
+            readers,
+            clock,
+        })
+    }
+
+    /// Runs `work` in one durable transaction, at the ledger's time, which is handed to it. On any
+    /// error nothing is written.
+    pub(crate) async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'t> FnOnce(
+                &'t mut SqliteConnection,
+                DateTime<Utc>,
+            ) -> BoxFuture<'t, Result<T, StoreError>>
+            + Send
+            + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |writer| {
+            Box::pin(async move {
+                let result = writer.transact(work).await;
+                // Whoever asked may have gone; what is written stays written.
+                let _ = reply.send(result);
+            })
+        });
+        self.writer
+            .send(job)
+            .await
+            .map_err(|_| StoreError::Stopped)?;
+        answer.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// A connection that can only read.
+    pub(crate) async fn read(
+        &self,
+    ) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, StoreError> {
+        Ok(self.readers.acquire().await?)
+    }
+
+    /// The time, never before a time at which anything was written.
+    pub(crate) async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        let mut db = self.read().await?;
+        let highest = highest_time(&mut db).await?;
+        Ok(to_micros(self.clock.now()).max(highest))
+    }
+}
+
+fn migrations() -> Migrator {
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "state".into(),
+        MigrationType::Simple,
+        include_str!("../migrations/0001_state.sql").into_sql_str(),
+        false,
+    )])
+}
+
+struct Writer {
+    options: SqliteConnectOptions,
+    connection: Option<SqliteConnection>,
+    clock: Arc<dyn Clock>,
+    head_file: Option<HeadFile>,
+}
+
+impl Writer {
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(job) = jobs.recv().await {
+            job(&mut self).await;
+        }
+    }
+
+    async fn transact<T, W>(&mut self, work: W) -> Result<T, StoreError>
+    where
+        W: for<'t> FnOnce(
+            &'t mut SqliteConnection,
+            DateTime<Utc>,
+        ) -> BoxFuture<'t, Result<T, StoreError>>,
+    {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.options.connect().await?,
+        };
+        match transaction(&mut connection, self.clock.now(), work).await {
+            Ok((value, head)) => {
+                self.connection = Some(connection);
+                self.export(head);
+                Ok(value)
+            }
+            Err(error) => {
+                // SQLite may have rolled back by itself, or not: a new connection knows.
+                let _ = connection.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn export(&self, head: Option<AuditHead>) {
+        if let (Some(file), Some(head)) = (&self.head_file, head) {
+            if let Err(error) = file.write(head) {
+                tracing::error!(file = %file.0.display(), %error, "the audit head can't be exported");
+            }
+        }
+    }
+}
+
+async fn transaction<T, W>(
+    connection: &mut SqliteConnection,
+    system_time: DateTime<Utc>,
+    work: W,
+) -> Result<(T, Option<AuditHead>), StoreError>
+where
+    W: for<'t> FnOnce(
+        &'t mut SqliteConnection,
+        DateTime<Utc>,
+    ) -> BoxFuture<'t, Result<T, StoreError>>,
+{
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let now = to_micros(system_time).max(highest_time(&mut transaction).await?);
+    sqlx::query("UPDATE clock SET highest = ?")
+        .bind(now.timestamp_micros())
+        .execute(&mut *transaction)
+        .await?;
+    let value = work(&mut transaction, now).await?;
+    let head = audit::head(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok((value, head))
+}
+
+async fn highest_time(db: &mut SqliteConnection) -> Result<DateTime<Utc>, StoreError> {
+    let micros: i64 = sqlx::query_scalar("SELECT highest FROM clock")
+        .fetch_one(db)
+        .await?;
+    from_micros(micros)
+}
+
+/// A stored time.
+pub(crate) fn from_micros(micros: i64) -> Result<DateTime<Utc>, StoreError> {
+    DateTime::from_timestamp_micros(micros).ok_or_else(|| StoreError::corrupt("time", micros))
+}
+
+/// Whole microseconds, as the store keeps them.
+fn to_micros(time: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap_or(time)
+}
+
+/// A file that holds the newest audit head, for a witness to keep.
+pub(crate) struct HeadFile(pub(crate) PathBuf);
+
+impl HeadFile {
+    /// The head in the file; `None` where there is no file yet.
+    pub(crate) fn read(&self) -> io::Result<Option<AuditHead>> {
+        match std::fs::read_to_string(&self.0) {
+            Ok(text) => audit::parse_head(&text)
+                .map(Some)
+                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn write(&self, head: AuditHead) -> io::Result<()> {
+        let mut temporary = self.0.clone().into_os_string();
+        temporary.push(".new");
+        std::fs::write(&temporary, audit::format_head(head) + "\n")?;
+        std::fs::rename(&temporary, &self.0)
+    }
+}
+
+/// Why the durable state can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It can't be opened.
+    #[error(
+        "the node's state {} can't be opened: {source}; check that the directory exists, belongs to this user and has free space",
+        file.display()
+    )]
+    Open {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// SQLite failed: the disk is full, most of the time.
+    #[error("the node's state can't be read or written: {0}; check the disk's free space")]
+    Database(#[from] sqlx::Error),
+    /// What is stored is not what was written.
+    #[error("a stored {what} can't be read: {detail}; restore the state from a backup")]
+    Corrupt {
+        /// What.
+        what: &'static str,
+        /// Why.
+        detail: String,
+    },
+    /// The writer is gone.
+    #[error("the node's state is closed: the service is stopping; ask again when it is back")]
+    Stopped,
+}
+
+impl StoreError {
+    pub(crate) fn corrupt(what: &'static str, why: impl ToString) -> Self {
+        Self::Corrupt {
+            what,
+            detail: why.to_string(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the ledger is unavailable");
+        Self::new(
+            ErrorCode::LedgerUnavailable,
+            "the node's ledger can't be read or written, so nothing was charged and nothing leaves",
+            "Ask again later; the hospital's operator must free disk space or restore the ledger.",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::audit::Event;
+
+    struct Given(Mutex<DateTime<Utc>>);
+
+    impl Clock for Given {
+        fn now(&self) -> DateTime<Utc> {
+            *self.0.lock().expect("unpoisoned")
+        }
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).expect("in range")
+    }
+
+    fn event() -> Event {
+        Event::Initialised {
+            node: "a".parse().expect("a name"),
+            by: "tests".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_clock_never_goes_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let clock = Arc::new(Given(Mutex::new(at(1000))));
+        let file = dir.path().join("state.db");
+        let open = || Store::open(&file, None, Arc::clone(&clock) as Arc<dyn Clock>);
+        let store = open().await.expect("a store");
+        let now = |store: Store| async move {
+            store
+                .write(|_, now| Box::pin(async move { Ok(now) }))
+                .await
+                .expect("a time")
+        };
+        assert_eq!(now(store.clone()).await, at(1000));
+        *clock.0.lock().expect("unpoisoned") = at(500);
+        assert_eq!(now(store.clone()).await, at(1000));
+        drop(store);
+        let store = open().await.expect("the store again");
+        assert_eq!(store.now().await.expect("a time"), at(1000));
+        assert_eq!(now(store).await, at(1000));
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_leaves_everything_as_it_was() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let clock = Arc::new(Given(Mutex::new(at(1000))));
+        let store = Store::open(&dir.path().join("state.db"), None, clock)
+            .await
+            .expect("a store");
+        let before = store
+            .write(|db, now| Box::pin(audit::append(db, now, event())))
+            .await
+            .expect("a record");
+        let full = store
+            .write(|db, now| {
+                Box::pin(async move {
+                    audit::append(&mut *db, now, event()).await?;
+                    sqlx::query("PRAGMA max_page_count = 1")
+                        .execute(&mut *db)
+                        .await?;
+                    sqlx::query("INSERT INTO audit VALUES (99, zeroblob(1000000), 'x')")
+                        .execute(db)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+            .expect_err("no room");
+        assert!(full.to_string().contains("full"), "{full}");
+        assert_eq!(Problem::from(full).code, ErrorCode::LedgerUnavailable);
+        let mut db = store.read().await.expect("a connection");
+        let after = audit::head(&mut db).await.expect("a head");
+        assert_eq!(after, Some(before));
+        store
+            .write(|db, now| Box::pin(audit::append(db, now, event())))
+            .await
+            .expect("writes go on when there is room again");
+    }
+
+    #[tokio::test]
+    async fn work_goes_on_when_whoever_asked_is_gone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let clock = Arc::new(Given(Mutex::new(at(1000))));
+        let store = Store::open(&dir.path().join("state.db"), None, clock)
+            .await
+            .expect("a store");
+        let (started, begun) = oneshot::channel();
+        let (go_on, wait) = oneshot::channel::<()>();
+        let other = store.clone();
+        let asking = tokio::spawn(async move {
+            other
+                .write(move |db, now| {
+                    Box::pin(async move {
+                        let _ = started.send(());
+                        let _ = wait.await;
+                        audit::append(db, now, event()).await
+                    })
+                })
+                .await
+        });
+        begun.await.expect("the work began");
+        asking.abort();
+        go_on.send(()).expect("the work waits");
+        let head = store
+            .write(|db, _| Box::pin(audit::head(db)))
+            .await
+            .expect("a head");
+        assert_eq!(head.map(|h| h.sequence), Some(1));
+    }
+
+    #[tokio::test]
+    async fn the_head_file_follows_the_log() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let head_file = dir.path().join("head");
+        let clock = Arc::new(Given(Mutex::new(at(1000))));
+        let state = dir.path().join("state.db");
+        let store = Store::open(&state, Some(head_file.clone()), clock)
+            .await
+            .expect("a store");
+        let head = store
+            .write(|db, now| Box::pin(audit::append(db, now, event())))
+            .await
+            .expect("a record");
+        // The export comes after the commit; the next transaction comes after the export.
+        store
+            .write(|_, _| Box::pin(async { Ok(()) }))
+            .await
+            .expect("a transaction");
+        assert_eq!(HeadFile(head_file).read().expect("a file"), Some(head));
+    }
+}
