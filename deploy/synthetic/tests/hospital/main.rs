@@ -1,0 +1,5 @@
+//! Generated hospitals, read back.
+
+mod epidemiology;
+mod soundness;
+mod support;
