@@ -301,3 +301,6 @@ pub enum OpenError {
     #[error("data: {0}")]
     Store(#[from] StoreError),
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! Values for unit tests: one template, its plan, permits and answers under it.
 
+pub(crate) mod authority;
+pub(crate) mod scripted;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeZone, Utc};
@@ -154,7 +157,11 @@ pub(crate) struct Answer {
 impl Answer {
     /// 101 and -3 patients, in an audit log of seven records.
     pub(crate) fn new(node: &NodeName) -> Self {
-        let plan = plan();
+        Self::of(node, &plan())
+    }
+
+    /// The same, of another plan of this shape.
+    pub(crate) fn of(node: &NodeName, plan: &Plan) -> Self {
         let snapshot = SnapshotId::random().expect("randomness");
         let content = AskContent {
             template: plan.template.hash,
@@ -166,7 +173,7 @@ impl Answer {
             opt_out_cutoff: noon(1).date_naive(),
             opt_out_exception: false,
         };
-        let vectors = Vectors::new(&plan, vec![vec![vec![101, -3]]]).expect("shape");
+        let vectors = Vectors::new(plan, vec![vec![vec![101, -3]]]).expect("shape");
         let claims = PartialClaims {
             v: PARTIAL_FORMAT,
             node: node.clone(),
