@@ -66,3 +66,45 @@ pub enum Unclustered {
     #[error("a patient belongs to another file")]
     Part,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+
+    const LAST: i64 = i64::MAX;
+
+    /// Checks a file of row groups with these patients as the first of two parts.
+    fn outcome(groups: &[&[i64]]) -> Result<u64, Unclustered> {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        let batch = |patients: &[i64]| {
+            let patients: ArrayRef = Arc::new(Int64Array::from(patients.to_vec()));
+            RecordBatch::try_from_iter([(cdm::PATIENT, patients)]).expect("batch")
+        };
+        let mut writer = ArrowWriter::try_new(file.as_file(), batch(&[]).schema(), None);
+        let writer = writer.as_mut().expect("writer");
+        for patients in groups {
+            writer.write(&batch(patients)).expect("written");
+            writer.flush().expect("row group");
+        }
+        writer.finish().expect("closed");
+        check(file.path(), Parts::at_least(2), 0)
+    }
+
+    #[test]
+    fn each_patient_lies_in_one_place() {
+        assert!(matches!(outcome(&[]), Ok(0)));
+        assert!(matches!(outcome(&[&[1, 1, 2], &[3, 3]]), Ok(5)));
+        assert!(matches!(
+            outcome(&[&[1, 2], &[2, 3]]),
+            Err(Unclustered::Spans)
+        ));
+        assert!(matches!(outcome(&[&[1, 2, 1]]), Err(Unclustered::Order)));
+        assert!(matches!(outcome(&[&[2, 3], &[1]]), Err(Unclustered::Order)));
+        assert!(matches!(outcome(&[&[1, LAST]]), Err(Unclustered::Part)));
+        assert!(matches!(outcome(&[&[0, 1]]), Err(Unclustered::Part)));
+    }
+}

@@ -45,17 +45,36 @@ use sift::{Patients, Sieve};
 use spill::Spill;
 use write::PartWriter;
 
-const BATCH_ROWS: usize = 1 << 16;
-/// About how many patients one file holds.
-const PATIENTS_PER_PART: u64 = 1 << 16;
-/// About how much one spill file may take in memory.
-const SPILL_BYTES: u64 = 64 << 20;
+/// How much is done at a time. No patient's rows depend on it, only where they lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// The most rows that are read at once.
+    pub(crate) batch_rows: usize,
+    /// About how many patients one file holds.
+    pub(crate) patients_per_part: u64,
+    /// About how much one spill file may take in memory.
+    pub(crate) spill_bytes: u64,
+    /// How many rows a row group has at least, if there are as many; it ends with its patient.
+    pub(crate) group_rows: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            batch_rows: 1 << 16,
+            patients_per_part: 1 << 16,
+            spill_bytes: 64 << 20,
+            group_rows: 1 << 17,
+        }
+    }
+}
 
 /// Imports a folder into a new directory under `snapshots`.
 pub(crate) fn omop(
     source: &Path,
     key: &PersonKey,
     snapshots: &Path,
+    sizes: Sizes,
     progress: &dyn Progress,
 ) -> Result<(Snapshot, ImportReport), ImportError> {
     let folder = Folder::open(source)?;
@@ -67,7 +86,8 @@ pub(crate) fn omop(
     let mut import = Import {
         key,
         progress,
-        parts: parts(person)?,
+        sizes,
+        parts: parts(person, sizes)?,
         dir: unfinished.dir(),
         patients: None,
     };
@@ -97,15 +117,16 @@ pub(crate) fn omop(
     Ok((snapshot, report))
 }
 
-fn parts(person: &TableFile) -> Result<Parts, ReadError> {
+fn parts(person: &TableFile, sizes: Sizes) -> Result<Parts, ReadError> {
     let bytes_per_patient = 128;
-    let estimate = person.read(BATCH_ROWS)?.memory_estimate() / bytes_per_patient;
-    Ok(Parts::at_least(estimate.div_ceil(PATIENTS_PER_PART)))
+    let estimate = person.read(sizes.batch_rows)?.memory_estimate() / bytes_per_patient;
+    Ok(Parts::at_least(estimate.div_ceil(sizes.patients_per_part)))
 }
 
 struct Import<'a> {
     key: &'a PersonKey,
     progress: &'a dyn Progress,
+    sizes: Sizes,
     parts: Parts,
     dir: &'a Path,
     /// Who has a row in `person`; none before that table is done.
@@ -144,8 +165,8 @@ impl Import<'_> {
         let Some(file) = file else {
             return Spill::create(dir, self.parts, &arrow_schema(table));
         };
-        let mut reader = file.read(BATCH_ROWS)?;
-        let ranges = Parts::at_least(reader.memory_estimate().div_ceil(SPILL_BYTES));
+        let mut reader = file.read(self.sizes.batch_rows)?;
+        let ranges = Parts::at_least(reader.memory_estimate().div_ceil(self.sizes.spill_bytes));
         let mut spill = Spill::create(dir, self.parts.max(ranges), &arrow_schema(table))?;
         while let Some(rows) = reader.next() {
             let (batch, patients) = sieve.sift(&rows?, report)?;
@@ -177,7 +198,7 @@ impl Import<'_> {
         let mut entries = Vec::with_capacity(self.parts.count());
         for (part, ranges_of_part) in ranges.chunks(per_part).enumerate() {
             let path = part_path(self.dir, table.name, part);
-            let mut writer = PartWriter::create(path, arrow_schema(table))?;
+            let mut writer = PartWriter::create(path, arrow_schema(table), self.sizes.group_rows)?;
             for (i, range) in ranges_of_part.iter().enumerate() {
                 let sorted = cluster::cluster(table, &range.read()?)?;
                 report.reject(duplicate, sorted.duplicates);

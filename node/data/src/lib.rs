@@ -29,3 +29,6 @@ pub use progress::{Progress, Silent};
 pub use snapshot::Snapshot;
 pub use store::{Store, StoreError};
 pub use ward_omop::vocabulary;
+
+#[cfg(test)]
+mod tests;

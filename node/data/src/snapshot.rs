@@ -88,6 +88,11 @@ impl Snapshot {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
     fn check_shape(&self, id: SnapshotId) -> Result<(), SnapshotError> {
         let manifest = &self.manifest;
         let names = manifest.tables.iter().map(|t| t.name.as_str());

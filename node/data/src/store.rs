@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use ward_schemas::snapshot::SnapshotId;
 
 use crate::file::{self, At, FileError};
-use crate::import::{self, ImportError, ImportReport};
+use crate::import::{self, ImportError, ImportReport, Sizes};
 use crate::person::PersonKey;
 use crate::progress::Progress;
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -83,11 +83,7 @@ impl Store {
         key: &PersonKey,
         progress: &dyn Progress,
     ) -> Result<ImportReport, ImportError> {
-        let _lock = self.lock()?;
-        self.remove_unfinished()?;
-        let (snapshot, report) = import::omop(source, key, &self.snapshots(), progress)?;
-        self.activate(&snapshot)?;
-        Ok(report)
+        self.import_sized(source, key, Sizes::default(), progress)
     }
 
     /// Removes a snapshot and its files for good.
@@ -103,6 +99,20 @@ impl Store {
         let going = self.snapshots().join(format!("{UNFINISHED}{id}"));
         fs::rename(&whole, &going).at(&whole)?;
         Ok(fs::remove_dir_all(&going).at(&going)?)
+    }
+
+    pub(crate) fn import_sized(
+        &self,
+        source: &Path,
+        key: &PersonKey,
+        sizes: Sizes,
+        progress: &dyn Progress,
+    ) -> Result<ImportReport, ImportError> {
+        let _lock = self.lock()?;
+        self.remove_unfinished()?;
+        let (snapshot, report) = import::omop(source, key, &self.snapshots(), sizes, progress)?;
+        self.activate(&snapshot)?;
+        Ok(report)
     }
 
     fn snapshots(&self) -> PathBuf {

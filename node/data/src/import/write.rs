@@ -17,19 +17,23 @@ use crate::file::{At, Hashing};
 use crate::layout::Parts;
 use crate::manifest::FileEntry;
 
-/// How many rows a row group has at least, if there are as many; it ends with its patient.
-pub(super) const GROUP_ROWS: usize = 128 * 1024;
-
 /// Writes rows in order, row groups ending between patients.
 pub(super) struct PartWriter {
     path: PathBuf,
     writer: ArrowWriter<Hashing<File>>,
+    /// How many rows a full row group has at least.
+    full_group: usize,
+    /// How many the current one has so far.
     group_rows: usize,
     rows: u64,
 }
 
 impl PartWriter {
-    pub(super) fn create(path: PathBuf, schema: SchemaRef) -> Result<Self, ImportError> {
+    pub(super) fn create(
+        path: PathBuf,
+        schema: SchemaRef,
+        full_group: usize,
+    ) -> Result<Self, ImportError> {
         let file = Hashing::new(File::create(&path).at(&path)?);
         let properties = WriterProperties::builder()
             .set_created_by("ward".to_owned())
@@ -44,6 +48,7 @@ impl PartWriter {
             Ok(writer) => Ok(Self {
                 path,
                 writer,
+                full_group,
                 group_rows: 0,
                 rows: 0,
             }),
@@ -77,10 +82,10 @@ impl PartWriter {
         let patients = rows[cdm::PATIENT].as_primitive::<Int64Type>().values();
         let mut start = 0;
         while start < rows.num_rows() {
-            let end = group_end(patients, start, GROUP_ROWS - self.group_rows);
+            let end = group_end(patients, start, self.full_group - self.group_rows);
             self.writer.write(&rows.slice(start, end - start))?;
             self.group_rows += end - start;
-            if self.group_rows >= GROUP_ROWS {
+            if self.group_rows >= self.full_group {
                 self.writer.flush()?;
                 self.group_rows = 0;
             }
