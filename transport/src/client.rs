@@ -46,7 +46,8 @@ pub fn channel(
 }
 
 /// An HTTP client that trusts `ca` alone, and presents `identity` where given. `resolve` sends a
-/// host name to a fixed address. Proxies in the environment are not used: they would see who asks.
+/// host name to a fixed address. Neither redirects nor proxies in the environment are followed:
+/// both could learn who asks.
 ///
 /// # Errors
 /// When a file can't be read, or holds no usable certificate or key.
@@ -60,6 +61,7 @@ pub fn http_client(
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .https_only(true)
+        .redirect(reqwest::redirect::Policy::none())
         .no_proxy();
     if let Some((name, address)) = resolve {
         builder = builder.resolve(name, address);

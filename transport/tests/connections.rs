@@ -196,8 +196,8 @@ fn bad_files_are_named_with_a_remedy() {
     };
     assert!(refuse(&no_key).contains("private key"));
     let mismatch = TlsFiles {
-        key: other.key.clone(),
-        ..good.clone()
+        key: other.key,
+        ..good
     };
     assert!(refuse(&mismatch).contains("belong together"));
     let expired = network.issue("old", |params| {
