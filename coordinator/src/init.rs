@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// The configuration that `init` writes: every field, with its default and its meaning.
@@ -19,7 +20,7 @@ pub fn init(dir: &Path) -> Result<PathBuf, InitError> {
         source,
     };
     for room in ["data", "templates", "tls"] {
-        fs::create_dir_all(dir.join(room)).map_err(failed)?;
+        private_dir(&dir.join(room)).map_err(failed)?;
     }
     let mut options = fs::OpenOptions::new();
     let opened = options.write(true).create_new(true).open(&file);
@@ -29,6 +30,12 @@ pub fn init(dir: &Path) -> Result<PathBuf, InitError> {
     })?;
     io::Write::write_all(&mut config, CONFIG.as_bytes()).map_err(failed)?;
     Ok(file)
+}
+
+/// Makes a directory for this service alone, where there is none.
+pub(crate) fn private_dir(dir: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(dir)
 }
 
 /// Why no directory was made.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::Utc;
@@ -271,10 +271,8 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 }
 
 fn load_templates(config: &Config) -> Result<(ContentHash, Catalogue), OpenError> {
-    let package = Package::open(&config.vocabulary).map_err(|source| OpenError::Vocabulary {
-        file: config.vocabulary.clone(),
-        source: Box::new(source),
-    })?;
+    let package = Package::open(&config.vocabulary);
+    let package = package.map_err(|e| OpenError::Vocabulary(Box::new(e)))?;
     let dir = config.templates.as_deref();
     let catalogue = Catalogue::load(dir, package.hash(), &package)?;
     Ok((package.hash(), catalogue))
@@ -287,13 +285,8 @@ pub enum OpenError {
     #[error("tls: {0}")]
     Tls(#[from] TlsError),
     /// The vocabulary package can't be read.
-    #[error("{}: {source}; make a package with `ward-coordinator vocabulary pack DIR --out FILE`", file.display())]
-    Vocabulary {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        source: Box<PackageError>,
-    },
+    #[error("vocabulary: {0}; `ward-coordinator vocabulary pack DIR --out FILE` makes one")]
+    Vocabulary(Box<PackageError>),
     /// The templates can't be read.
     #[error("templates: {0}")]
     Templates(#[from] CatalogueError),

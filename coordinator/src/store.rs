@@ -1,7 +1,6 @@
 //! What survives a restart: jobs, releases, and the newest audit head seen of each node.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +47,7 @@ impl Store {
             file: file.clone(),
             source,
         };
-        fs::create_dir_all(dir).map_err(|e| failed(e.into()))?;
+        crate::init::private_dir(dir).map_err(|e| failed(e.into()))?;
         let options = SqliteConnectOptions::new()
             .filename(&file)
             .create_if_missing(true)
@@ -223,68 +222,62 @@ enum Change {
 impl Change {
     async fn run(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         match self {
-            Self::CloseInterrupted => {
-                let why = Problem::new(
-                    ErrorCode::Internal,
-                    "the coordinator stopped while the ask was under way",
-                    "Ask again: nodes that answered answer the same at no cost.",
-                );
-                let why = serde_json::to_string(&why).map_err(|e| sqlx::Error::Encode(e.into()))?;
-                let close = "UPDATE jobs SET state = 'failed', problem = ? WHERE state = 'running'";
-                sqlx::query(close).bind(why).execute(connection).await?;
-            }
+            Self::CloseInterrupted => close_interrupted(connection).await,
             Self::OpenJob {
                 id,
                 requester,
                 permit,
                 request,
             } => {
-                sqlx::query(
+                let insert = sqlx::query(
                     "INSERT INTO jobs (id, requester, permit, request, opened_at, state)
                      VALUES (?, ?, ?, ?, ?, 'running')",
-                )
-                .bind(id)
-                .bind(requester)
-                .bind(permit)
-                .bind(request)
-                .bind(text(Utc::now()))
-                .execute(connection)
-                .await?;
+                );
+                let job = insert.bind(id).bind(requester).bind(permit).bind(request);
+                job.bind(text(Utc::now())).execute(connection).await?;
+                Ok(())
             }
             Self::Release {
                 summary,
                 requester,
                 body,
-            } => insert_release(connection, &summary, requester, body).await?,
+            } => insert_release(connection, &summary, requester, body).await,
             Self::Fail { id, problem } => {
-                sqlx::query("UPDATE jobs SET state = 'failed', problem = ? WHERE id = ?")
-                    .bind(problem)
-                    .bind(id)
-                    .execute(connection)
-                    .await?;
+                let fail = "UPDATE jobs SET state = 'failed', problem = ? WHERE id = ?";
+                let fail = sqlx::query(fail).bind(problem).bind(id);
+                fail.execute(connection).await?;
+                Ok(())
             }
             Self::Witness {
                 node,
                 sequence,
                 hash,
             } => {
-                sqlx::query(
-                    "INSERT INTO witnesses (node, sequence, hash, seen_at) VALUES (?, ?, ?, ?)
-                     ON CONFLICT (node) DO UPDATE
-                     SET sequence = excluded.sequence, hash = excluded.hash,
-                         seen_at = excluded.seen_at
-                     WHERE excluded.sequence > sequence",
-                )
-                .bind(node)
-                .bind(sequence)
-                .bind(hash)
-                .bind(text(Utc::now()))
-                .execute(connection)
-                .await?;
+                let upsert = sqlx::query(UPSERT_WITNESS).bind(node).bind(sequence);
+                let upsert = upsert.bind(hash).bind(text(Utc::now()));
+                upsert.execute(connection).await?;
+                Ok(())
             }
         }
-        Ok(())
     }
+}
+
+const UPSERT_WITNESS: &str = "INSERT INTO witnesses (node, sequence, hash, seen_at)
+    VALUES (?, ?, ?, ?)
+    ON CONFLICT (node) DO UPDATE
+    SET sequence = excluded.sequence, hash = excluded.hash, seen_at = excluded.seen_at
+    WHERE excluded.sequence > sequence";
+
+async fn close_interrupted(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let why = Problem::new(
+        ErrorCode::Internal,
+        "the coordinator stopped while the ask was under way",
+        "Ask again: nodes that answered answer the same at no cost.",
+    );
+    let why = serde_json::to_string(&why).map_err(|e| sqlx::Error::Encode(e.into()))?;
+    let close = "UPDATE jobs SET state = 'failed', problem = ? WHERE state = 'running'";
+    sqlx::query(close).bind(why).execute(connection).await?;
+    Ok(())
 }
 
 async fn insert_release(
