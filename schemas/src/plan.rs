@@ -17,9 +17,6 @@ use crate::template::{Contribution, TemplateRef};
 /// Part of every ask's identity.
 pub const ENGINE_VERSION: &str = "ward-privacy/1";
 
-/// The most patients a node may hold (2³²): a fixed cap, so that no overflow check depends on data.
-pub const MAX_PATIENTS: u64 = 1 << 32;
-
 /// A compiled template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
