@@ -6,11 +6,12 @@
 //! 2. A patient's identifier is a keyed hash of the source's ([`PersonKey`]). Other identifiers stay
 //!    as they are.
 //! 3. Rows of a patient who has no row in `person` are rejected.
-//! 4. Of rows that are equal in all columns one is kept. In `person` and `death`, which take one row
-//!    a patient, the first in the order of all columns is kept (the earliest death). Rows of other
-//!    content that share a primary key are kept, and counted: exports number rows carelessly, and
-//!    were a key judged across patients, one patient's rows would decide over another's. So a
-//!    primary key is not unique in a snapshot, but for `person_id` in these two tables.
+//! 4. Where other tables have a table's primary key too (`person`, `death`, `visit_occurrence`), one
+//!    row of each key of a patient is kept: the first in the order of all columns. So a patient has
+//!    one row in `person` and at most one death, the earliest, and a visit is one row to whatever
+//!    refers to it. In other tables rows that share a key are kept, and counted, unless they are
+//!    equal in all columns: exports number rows carelessly, and what they number is real. Keys are
+//!    never judged across patients: one patient's rows would decide over another's.
 //! 5. Rows are stored sorted by patient and then by all columns.
 //!
 //! Memory stays bounded however many patients there are: rows go to spill files by ranges of the
@@ -189,9 +190,9 @@ impl Import<'_> {
         file::create_dir(&dir)?;
         let ranges = spill.finish()?;
         let per_part = ranges.len() / self.parts.count();
-        let duplicate = match cluster::is_one_a_patient(table) {
-            true => RejectReason::DuplicatePatient,
-            false => RejectReason::DuplicateRow,
+        let duplicate = match cluster::key_of_others(table) {
+            Some(_) => RejectReason::DuplicateKey,
+            None => RejectReason::DuplicateRow,
         };
         let mut shared_keys = 0;
         let mut patients = Patients::default();

@@ -32,9 +32,13 @@ pub(super) fn cluster(
     })
 }
 
-/// Whether a table has one row a patient.
-pub(super) fn is_one_a_patient(table: &Table) -> bool {
-    table.primary_key == Some(cdm::PATIENT)
+/// The primary key of a table, if other tables have it too: there it has to name one row.
+pub(super) fn key_of_others(table: &Table) -> Option<&'static str> {
+    let has_others = |key: &&str| {
+        let others = cdm::personal_tables().filter(|t| t.name != table.name);
+        others.into_iter().any(|t| t.column(key).is_some())
+    };
+    table.primary_key.filter(has_others)
 }
 
 /// Whose each row is.
@@ -57,14 +61,12 @@ fn ascending(values: &ArrayRef) -> SortColumn {
     }
 }
 
-/// Which rows are the first of those that are equal: in the patient, for tables with one row a
-/// patient, and otherwise in all columns.
+/// Which rows are the first of those that are equal: in patient and key, where other tables have the
+/// key too, and otherwise in all columns.
 fn first_of_equals(table: &Table, sorted: &RecordBatch) -> Result<BooleanArray, ArrowError> {
-    let patient = std::slice::from_ref(&sorted[cdm::PATIENT]);
-    let equal = if is_one_a_patient(table) {
-        patient
-    } else {
-        sorted.columns()
+    let equal = match key_of_others(table) {
+        Some(key) => &[sorted[cdm::PATIENT].clone(), sorted[key].clone()],
+        None => sorted.columns(),
     };
     let mut first = vec![false; sorted.num_rows()];
     for run in partition(equal)?.ranges() {

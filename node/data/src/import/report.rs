@@ -48,8 +48,8 @@ pub enum RejectReason {
     UnknownPatient,
     /// The patient has the very same row again.
     DuplicateRow,
-    /// The table has one row a patient, and the patient has another.
-    DuplicatePatient,
+    /// The patient has another row with the same primary key, to which rows of other tables refer.
+    DuplicateKey,
 }
 
 impl TableReport {
@@ -97,7 +97,7 @@ impl fmt::Display for RejectReason {
             Self::NotFinite => "a number is not finite",
             Self::UnknownPatient => "the patient is not in person",
             Self::DuplicateRow => "the same row is there twice",
-            Self::DuplicatePatient => "the patient has another row, and the table takes one",
+            Self::DuplicateKey => "the patient has another row with this key",
         })
     }
 }

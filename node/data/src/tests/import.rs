@@ -61,7 +61,7 @@ fn a_patient_has_one_row_in_person_and_one_death() {
     let rejected: Vec<_> = report.tables.iter().map(|t| t.rejected.clone()).collect();
     assert_eq!(
         rejected[0],
-        BTreeMap::from([(RejectReason::DuplicatePatient, 2)])
+        BTreeMap::from([(RejectReason::DuplicateKey, 2)])
     );
     let snapshot = hospital.active();
     let persons = hospital.stored(&snapshot, "person");
@@ -75,6 +75,21 @@ fn a_patient_has_one_row_in_person_and_one_death() {
     assert!(
         deaths[&patient("1")][0].contains("2021-01-01"),
         "the earliest"
+    );
+}
+
+#[test]
+fn a_visit_is_one_row_to_what_refers_to_it() {
+    let visits = "visit_occurrence_id,person_id,visit_start_date,visit_end_date\n\
+        5,1,2020-01-02,2020-01-03\n5,1,2020-01-01,2020-01-03\n5,2,2020-01-05,2020-01-05\n";
+    let hospital = Hospital::new(&[("person.csv", PERSON), ("visit_occurrence.csv", visits)]);
+    let report = report(&hospital, "visit_occurrence");
+    assert_eq!(report.kept, 2);
+    assert_eq!(report.rejected[&RejectReason::DuplicateKey], 1);
+    let stored = hospital.stored(&hospital.active(), "visit_occurrence");
+    assert!(
+        stored[&patient("1")][0].contains("2020-01-01"),
+        "first of all columns"
     );
 }
 
