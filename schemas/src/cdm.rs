@@ -73,7 +73,8 @@ pub struct Table {
     pub class: PrivacyClass,
     /// Article 51(1) category code of EHDS (`ehr` …); empty for public tables.
     pub category: &'static str,
-    /// The column whose value is unique in one hospital, if the table has one.
+    /// The column that names a row, if the table has one. Real exports repeat it now and then; only
+    /// a [referenced](Table::referenced_key) one is unique among a patient's rows of a snapshot.
     pub primary_key: Option<&'static str>,
     /// Columns, in storage order.
     pub columns: &'static [Column],
@@ -85,6 +86,16 @@ impl Table {
     /// The column of this name (lower case), if the table has it.
     pub fn column(&self, name: &str) -> Option<&'static Column> {
         self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// The primary key, where other personal tables have it too (a person's, a visit's). An import
+    /// keeps one row a patient and key of such a table, and joins may rely on it.
+    pub fn referenced_key(&self) -> Option<&'static str> {
+        let is_elsewhere = |key: &&str| {
+            let mut others = personal_tables().filter(|t| t.name != self.name);
+            others.any(|t| t.column(key).is_some())
+        };
+        self.primary_key.filter(is_elsewhere)
     }
 }
 

@@ -190,7 +190,7 @@ impl Import<'_> {
         file::create_dir(&dir)?;
         let ranges = spill.finish()?;
         let per_part = ranges.len() / self.parts.count();
-        let duplicate = match cluster::key_of_others(table) {
+        let duplicate = match table.referenced_key() {
             Some(_) => RejectReason::DuplicateKey,
             None => RejectReason::DuplicateRow,
         };

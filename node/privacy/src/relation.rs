@@ -105,7 +105,7 @@ impl Relation {
         let owner = match (table.class, position(cdm::PATIENT)) {
             (PrivacyClass::Personal, Some(column)) => Owner::Patient {
                 column,
-                multiplicity: match table.primary_key {
+                multiplicity: match table.referenced_key() {
                     Some(cdm::PATIENT) => Multiplicity::One,
                     Some(key) => Multiplicity::OnePer(position(key).into_iter().collect()),
                     None => Multiplicity::Many,

@@ -32,15 +32,6 @@ pub(super) fn cluster(
     })
 }
 
-/// The primary key of a table, if other tables have it too: there it has to name one row.
-pub(super) fn key_of_others(table: &Table) -> Option<&'static str> {
-    let has_others = |key: &&str| {
-        let others = cdm::personal_tables().filter(|t| t.name != table.name);
-        others.into_iter().any(|t| t.column(key).is_some())
-    };
-    table.primary_key.filter(has_others)
-}
-
 /// Whose each row is.
 pub(super) fn patients(rows: &RecordBatch) -> impl Iterator<Item = i64> {
     integers(rows, cdm::PATIENT).values().iter().copied()
@@ -64,7 +55,7 @@ fn ascending(values: &ArrayRef) -> SortColumn {
 /// Which rows are the first of those that are equal: in patient and key, where other tables have the
 /// key too, and otherwise in all columns.
 fn first_of_equals(table: &Table, sorted: &RecordBatch) -> Result<BooleanArray, ArrowError> {
-    let equal = match key_of_others(table) {
+    let equal = match table.referenced_key() {
         Some(key) => &[sorted[cdm::PATIENT].clone(), sorted[key].clone()],
         None => sorted.columns(),
     };
