@@ -139,29 +139,23 @@ impl Answerer {
     async fn admit(&self, call: Call, caller: &Caller, bytes: &[u8]) -> Result<Admission, Problem> {
         match self.through_gate(caller, bytes).await {
             Ok(admission) => Ok(admission),
-            Err(Refusal {
-                problem,
-                who,
-                permit,
-            }) => {
-                let seen = permit.map(|p| (PermitAccount::of(&p), p.version));
-                self.audit_refusal(call, who, &problem, seen).await;
+            Err(refusal) => {
+                let Refusal {
+                    problem,
+                    who,
+                    permit,
+                } = *refusal;
+                self.audit_refusal(call, who, &problem, permit).await;
                 Err(problem)
             }
         }
     }
 
-    async fn through_gate(&self, caller: &Caller, bytes: &[u8]) -> Result<Admission, Refusal> {
+    async fn through_gate(&self, caller: &Caller, bytes: &[u8]) -> Result<Admission, Box<Refusal>> {
         let presented = gate::present(&self.rules, caller, bytes)?;
         let (known, now) = match self.look_up(&presented).await {
             Ok(found) => found,
-            Err(problem) => {
-                return Err(Refusal {
-                    problem,
-                    who: presented.who(),
-                    permit: Some(presented.permit().clone()),
-                });
-            }
+            Err(problem) => return Err(presented.refused(problem)),
         };
         let facts = Known {
             newest_permit: known.newest_permit,
@@ -176,11 +170,11 @@ impl Answerer {
                 vocabulary: known.vocabulary,
             }),
             // The gate admits approved templates only.
-            _ => Err(Refusal {
-                problem: answer_failed(),
+            _ => Err(Box::new(Refusal {
+                problem: fault(),
                 who: admitted.who,
-                permit: Some(admitted.permit),
-            }),
+                permit: None,
+            })),
         }
     }
 
@@ -367,7 +361,7 @@ impl Answerer {
                         let event = Event::Replayed { ask, who };
                         Ok((earlier, audit::append(db, now, event).await?))
                     }
-                    _ => Err(StoreError::corrupt("charge", "it is gone")),
+                    _ => Err(StoreError::corrupt("charge", &"it is gone")),
                 }
             })
         });
@@ -504,6 +498,14 @@ fn question_hash(content: &AskContent) -> Result<ContentHash, CanonicalError> {
     ContentHash::of("question", &value)
 }
 
+fn fault() -> Problem {
+    Problem::new(
+        ErrorCode::Internal,
+        "the node failed before anything was charged",
+        "Ask the same again; the hospital's operator finds the reason in the node's log.",
+    )
+}
+
 fn answer_failed() -> Problem {
     Problem::new(
         ErrorCode::AnswerFailed,
@@ -541,3 +543,6 @@ impl Turns {
         turn
     }
 }
+
+#[cfg(test)]
+mod tests;

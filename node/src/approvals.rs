@@ -358,7 +358,7 @@ type Row = (String, String, String, String, String, i64, Option<String>);
 
 fn entry(row: Row) -> Result<InboxEntry, StoreError> {
     let (hash, id, version, source, decision, offered_at, decided_by) = row;
-    let corrupt = |e: &dyn ToString| StoreError::corrupt("template", e.to_string());
+    let corrupt = |e: &dyn std::fmt::Display| StoreError::corrupt("template", e);
     Ok(InboxEntry {
         template: TemplateRef {
             id: id.parse().map_err(|e| corrupt(&e))?,
@@ -381,7 +381,7 @@ fn parse_decision(text: &str) -> Result<Decision, StoreError> {
     ]
     .into_iter()
     .find(|d| d.as_str() == text)
-    .ok_or_else(|| StoreError::corrupt("decision", text))
+    .ok_or_else(|| StoreError::corrupt("decision", &text))
 }
 
 /// Why a steward's decision can't be.

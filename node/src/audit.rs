@@ -340,12 +340,12 @@ fn seal(
         previous: previous.map(|head| head.hash),
         event,
     };
-    let unwritable = |e| StoreError::corrupt("audit record", e);
+    let unwritable = |e| StoreError::corrupt("audit record", &e);
     let text = canonical_bytes(&record).map_err(unwritable)?;
     let hash = ContentHash::of("audit", &record).map_err(unwritable)?;
     let stored = StoredRecord {
         sequence: record.sequence,
-        record: String::from_utf8(text).map_err(|e| StoreError::corrupt("audit record", e))?,
+        record: String::from_utf8(text).map_err(|e| StoreError::corrupt("audit record", &e))?,
         hash: hash.to_string(),
     };
     let head = AuditHead {
@@ -382,7 +382,7 @@ pub(crate) async fn head(db: &mut SqliteConnection) -> Result<Option<AuditHead>,
             sequence: from_sql(sequence)?,
             hash: hash
                 .parse()
-                .map_err(|e| StoreError::corrupt("audit hash", e))?,
+                .map_err(|e| StoreError::corrupt("audit hash", &e))?,
         })
     })
     .transpose()
@@ -400,7 +400,7 @@ pub(crate) async fn hash_at(
         .bind(sequence)
         .fetch_optional(db)
         .await?;
-    hash.map(|h| h.parse().map_err(|e| StoreError::corrupt("audit hash", e)))
+    hash.map(|h| h.parse().map_err(|e| StoreError::corrupt("audit hash", &e)))
         .transpose()
 }
 
@@ -429,11 +429,11 @@ pub(crate) async fn page(
 }
 
 fn to_sql(sequence: u64) -> Result<i64, StoreError> {
-    i64::try_from(sequence).map_err(|e| StoreError::corrupt("audit sequence", e))
+    i64::try_from(sequence).map_err(|e| StoreError::corrupt("audit sequence", &e))
 }
 
 fn from_sql(sequence: i64) -> Result<u64, StoreError> {
-    u64::try_from(sequence).map_err(|e| StoreError::corrupt("audit sequence", e))
+    u64::try_from(sequence).map_err(|e| StoreError::corrupt("audit sequence", &e))
 }
 
 #[cfg(test)]

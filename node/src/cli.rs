@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a node: directory, commented configuration, keys, certificate request.
-    Init(InitArguments),
+    Init(Box<InitArguments>),
     /// Import a hospital's data as a new snapshot.
     #[command(subcommand)]
     Import(Import),
@@ -137,7 +137,7 @@ enum Audit {
 /// Does what the command line says.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), NodeError> {
     if let Command::Init(init) = arguments.command {
-        return make(init).await;
+        return make(*init).await;
     }
     let config = Config::load(&arguments.config)?;
     if let Command::Serve = arguments.command {

@@ -1,5 +1,6 @@
 //! The glue to the privacy engine and to the data layer: the only module that calls `ward-privacy`.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use ward_data::Snapshot;
@@ -26,8 +27,8 @@ impl Compiled {
     /// [`ErrorCode::TemplateRefused`] with the rule that refuses it.
     pub(crate) fn new(source: &str, vocabulary: &Package) -> Result<Self, Problem> {
         let expanded = expand(source, vocabulary)?;
-        let program = Program::compile(&expanded).map_err(refused)?;
-        let plan_hash = program.plan().hash().map_err(refused)?;
+        let program = Program::compile(&expanded).map_err(|e| refused(&e))?;
+        let plan_hash = program.plan().hash().map_err(|e| refused(&e))?;
         Ok(Self {
             expanded,
             program,
@@ -88,10 +89,10 @@ pub(crate) struct Data<'a> {
 fn expand(source: &str, vocabulary: &Package) -> Result<ExpandedTemplate, Problem> {
     Template::parse(source)
         .and_then(|template| template.expand(vocabulary.hash(), vocabulary))
-        .map_err(refused)
+        .map_err(|e| refused(&e))
 }
 
-fn refused(why: impl ToString) -> Problem {
+fn refused(why: &dyn Display) -> Problem {
     Problem::new(
         ErrorCode::TemplateRefused,
         why.to_string().trim_end_matches('.'),

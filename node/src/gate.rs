@@ -9,7 +9,7 @@ use ward_schemas::ask::{ASK_FORMAT, Ask, MAX_ASK_BYTES, Question, SignedQuestion
 use ward_schemas::canonical::ContentHash;
 use ward_schemas::jws::{JwsError, KeyRing, MessageKind};
 use ward_schemas::names::{NodeName, Subject};
-use ward_schemas::parameter::Parameters;
+use ward_schemas::parameter::{ParameterError, Parameters};
 use ward_schemas::partial::AuditHead;
 use ward_schemas::permit::Permit;
 use ward_schemas::plan::Plan;
@@ -19,6 +19,7 @@ use ward_schemas::template::{Template, TemplateRef};
 use ward_schemas::wire::Decision;
 
 use crate::audit::Who;
+use crate::ledger::PermitAccount;
 
 /// What the configuration says about who may ask what.
 #[derive(Clone, Debug)]
@@ -79,6 +80,15 @@ impl Presented {
     /// The audit head that the coordinator has seen of this node.
     pub fn witness(&self) -> Option<AuditHead> {
         self.ask.witness
+    }
+
+    /// A refusal of this ask.
+    pub(crate) fn refused(&self, problem: Problem) -> Box<Refusal> {
+        Box::new(Refusal {
+            problem,
+            who: self.who(),
+            permit: Some((PermitAccount::of(&self.permit), self.permit.version)),
+        })
     }
 
     /// Who asks, for the audit.
@@ -145,20 +155,22 @@ pub struct Refusal {
     pub problem: Problem,
     /// Who.
     pub who: Who,
-    /// The permit, where a trusted access body signed it.
-    pub permit: Option<Permit>,
+    /// The permit and its version, where a trusted access body signed it.
+    pub permit: Option<(PermitAccount, u32)>,
 }
 
 /// Reads an ask, and checks that a coordinator sent it under a permit of a trusted access body.
 ///
 /// # Errors
 /// The first of these rules that the ask breaks.
-pub fn present(rules: &Rules, caller: &Caller, bytes: &[u8]) -> Result<Presented, Refusal> {
+pub fn present(rules: &Rules, caller: &Caller, bytes: &[u8]) -> Result<Presented, Box<Refusal>> {
     let mut who = Who::peer(caller.name.clone());
-    let refusal = |who: &Who, problem| Refusal {
-        problem,
-        who: who.clone(),
-        permit: None,
+    let refusal = |who: &Who, problem| {
+        Box::new(Refusal {
+            problem,
+            who: who.clone(),
+            permit: None,
+        })
     };
     caller
         .require_coordinator()
@@ -182,7 +194,7 @@ pub fn admit(
     presented: Presented,
     known: &Known<'_>,
     now: DateTime<Utc>,
-) -> Result<Admitted, Refusal> {
+) -> Result<Admitted, Box<Refusal>> {
     match check(rules, &presented, known, now) {
         Ok((parameters, rho)) => Ok(Admitted {
             who: presented.who(),
@@ -191,11 +203,7 @@ pub fn admit(
             parameters,
             rho,
         }),
-        Err(problem) => Err(Refusal {
-            problem,
-            who: presented.who(),
-            permit: Some(presented.permit),
-        }),
+        Err(problem) => Err(presented.refused(problem)),
     }
 }
 
@@ -220,7 +228,7 @@ fn check(
     template_serves_purpose(template, &ask.question)?;
     let parameters = template
         .bind(&ask.question.parameters)
-        .map_err(parameter_refused)?;
+        .map_err(|e| parameter_refused(&e))?;
     let rho = acceptable_rho(rules, plan, ask.question.rho)?;
     Ok((parameters, rho))
 }
@@ -236,14 +244,14 @@ fn read(bytes: &[u8]) -> Result<Ask, Problem> {
     }
     let value: serde_json::Value = serde_json::from_slice(bytes)
         .map_err(|e| malformed(format!("the ask is not JSON: {e}")))?;
-    if let Some(v) = value.get("v").and_then(serde_json::Value::as_u64) {
-        if v != u64::from(ASK_FORMAT) {
-            return Err(Problem::new(
-                ErrorCode::UnsupportedVersion,
-                format!("the ask has format version {v}"),
-                format!("Send format version {ASK_FORMAT}."),
-            ));
-        }
+    if let Some(v) = value.get("v").and_then(serde_json::Value::as_u64)
+        && v != u64::from(ASK_FORMAT)
+    {
+        return Err(Problem::new(
+            ErrorCode::UnsupportedVersion,
+            format!("the ask has format version {v}"),
+            format!("Send format version {ASK_FORMAT}."),
+        ));
     }
     serde_json::from_value(value).map_err(|e| malformed(format!("the ask can't be read: {e}")))
 }
@@ -252,7 +260,7 @@ fn signed_permit(rules: &Rules, token: &str) -> Result<Permit, Problem> {
     let (permit, trusted_for) = rules
         .access_bodies
         .verify::<Permit>(MessageKind::Permit, token)
-        .map_err(permit_token_refused)?;
+        .map_err(|e| permit_token_refused(&e))?;
     if permit.access_body != *trusted_for {
         return Err(Problem::new(
             ErrorCode::PermitNotTrusted,
@@ -273,7 +281,7 @@ fn signed_permit(rules: &Rules, token: &str) -> Result<Permit, Problem> {
     Ok(permit)
 }
 
-fn permit_token_refused(error: JwsError) -> Problem {
+fn permit_token_refused(error: &JwsError) -> Problem {
     let detail = format!("the permit is not accepted: {error}");
     match error {
         JwsError::UnknownKey(_) | JwsError::Signature => Problem::new(
@@ -483,7 +491,7 @@ fn approved<'a>(
     }
 }
 
-fn parameter_refused(error: ward_schemas::parameter::ParameterError) -> Problem {
+fn parameter_refused(error: &ParameterError) -> Problem {
     Problem::new(
         ErrorCode::ParameterInvalid,
         error.to_string(),

@@ -111,7 +111,7 @@ fn write_files(dir: &Path, options: &InitOptions) -> Result<(PathBuf, VerifyingK
     };
     for name in ["keys", "tls", "data"] {
         let dir = dir.join(name);
-        fs::create_dir_all(&dir).map_err(failed(&dir))?;
+        private_dir(&dir).map_err(failed(&dir))?;
     }
     let (person, selection) = (dir.join("keys/person.key"), dir.join("keys/selection.key"));
     keys::write_fresh::<32>(&person).map_err(failed(&person))?;
@@ -124,6 +124,14 @@ fn write_files(dir: &Path, options: &InitOptions) -> Result<(PathBuf, VerifyingK
     let config = dir.join(CONFIG_FILE);
     keys::write_private(&config, &config_text(options)).map_err(failed(&config))?;
     Ok((request, key))
+}
+
+fn private_dir(dir: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
 }
 
 fn write_signing_key(file: &Path) -> io::Result<VerifyingKey> {
@@ -344,6 +352,8 @@ mod tests {
             "keys/person.key",
             "keys/selection.key",
             "tls/node.key.pem",
+            "keys",
+            "data",
         ] {
             let mode = fs::metadata(dir.path().join(file))
                 .expect("a file")

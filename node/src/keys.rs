@@ -1,5 +1,6 @@
 //! The node's secrets in files that the service alone can read.
 
+use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -11,14 +12,14 @@ use crate::error::NodeError;
 /// Reads the key that signs partials.
 pub(crate) fn signing(file: &Path) -> Result<SigningKey, NodeError> {
     let pem = read(file)?;
-    SigningKey::from_pem(&pem).map_err(|e| unusable(file, e))
+    SigningKey::from_pem(&pem).map_err(|e| unusable(file, &e))
 }
 
 /// Reads a secret of so many bytes, in hex.
 pub(crate) fn secret<const N: usize>(file: &Path) -> Result<[u8; N], NodeError> {
     let mut bytes = [0; N];
     hex::decode_to_slice(read(file)?.trim(), &mut bytes)
-        .map_err(|_| unusable(file, format!("it is not {} hex digits", 2 * N)))?;
+        .map_err(|_| unusable(file, &format!("it is not {} hex digits", 2 * N)))?;
     Ok(bytes)
 }
 
@@ -41,10 +42,10 @@ pub(crate) fn write_private(file: &Path, content: &str) -> io::Result<()> {
 }
 
 fn read(file: &Path) -> Result<String, NodeError> {
-    std::fs::read_to_string(file).map_err(|e| unusable(file, e))
+    std::fs::read_to_string(file).map_err(|e| unusable(file, &e))
 }
 
-fn unusable(file: &Path, reason: impl ToString) -> NodeError {
+fn unusable(file: &Path, reason: &dyn Display) -> NodeError {
     NodeError::Key {
         file: file.to_owned(),
         reason: reason.to_string(),

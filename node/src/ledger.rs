@@ -192,10 +192,13 @@ pub(crate) struct Answered {
     pub(crate) vectors: Vec<u8>,
 }
 
+/// Identity, snapshot; claims and integers once it is answered.
+type ChargeRow = (String, String, Option<String>, Option<Vec<u8>>);
+
 /// Looks an ask up: by its identity, or as an unanswered charge of the same question on another
 /// snapshot.
 pub(crate) async fn find(db: &mut SqliteConnection, key: AskKey) -> Result<Entry, StoreError> {
-    let row: Option<(String, String, Option<String>, Option<Vec<u8>>)> = sqlx::query_as(
+    let row: Option<ChargeRow> = sqlx::query_as(
         "SELECT ask, snapshot, claims, vectors FROM charge \
          WHERE ask = ?1 OR (question = ?2 AND state = 'charged') \
          ORDER BY (ask = ?1) DESC, charged_at LIMIT 1",
@@ -204,7 +207,7 @@ pub(crate) async fn find(db: &mut SqliteConnection, key: AskKey) -> Result<Entry
     .bind(key.question.to_string())
     .fetch_optional(db)
     .await?;
-    let corrupt = |e: &dyn ToString| StoreError::corrupt("charge", e.to_string());
+    let corrupt = |e: &dyn std::fmt::Display| StoreError::corrupt("charge", e);
     match row {
         None => Ok(Entry::New),
         Some((_, _, Some(claims), Some(vectors))) => Ok(Entry::Answered(Box::new(Answered {
@@ -247,7 +250,7 @@ pub(crate) async fn answer(
     answered: &Answered,
 ) -> Result<bool, StoreError> {
     let claims =
-        serde_json::to_string(&answered.claims).map_err(|e| StoreError::corrupt("partial", e))?;
+        serde_json::to_string(&answered.claims).map_err(|e| StoreError::corrupt("partial", &e))?;
     let done = sqlx::query(
         "UPDATE charge SET state = 'answered', claims = ?, vectors = ? \
          WHERE ask = ? AND state = 'charged'",
@@ -313,7 +316,7 @@ pub(crate) async fn newest_permit(
             .fetch_optional(db)
             .await?;
     version
-        .map(|v| u32::try_from(v).map_err(|e| StoreError::corrupt("permit version", e)))
+        .map(|v| u32::try_from(v).map_err(|e| StoreError::corrupt("permit version", &e)))
         .transpose()
 }
 
@@ -331,7 +334,7 @@ pub(crate) async fn by_permit(
         .map(|(access_body, permit, asks, rho)| {
             let permit = permit
                 .parse()
-                .map_err(|e| StoreError::corrupt("permit", e))?;
+                .map_err(|e| StoreError::corrupt("permit", &e))?;
             let account = PermitAccount {
                 access_body,
                 permit,
@@ -355,11 +358,11 @@ pub(crate) async fn oldest_of_year(
 }
 
 fn to_sql(units: u64) -> Result<i64, StoreError> {
-    i64::try_from(units).map_err(|e| StoreError::corrupt("rho", e))
+    i64::try_from(units).map_err(|e| StoreError::corrupt("rho", &e))
 }
 
 fn from_sql(units: i64) -> Result<u64, StoreError> {
-    u64::try_from(units).map_err(|e| StoreError::corrupt("rho", e))
+    u64::try_from(units).map_err(|e| StoreError::corrupt("rho", &e))
 }
 
 #[cfg(test)]

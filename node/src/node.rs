@@ -49,7 +49,7 @@ impl Default for NodeOptions {
 
 /// A hospital's node.
 pub struct Node {
-    answerer: Arc<Answerer>,
+    pub(crate) answerer: Arc<Answerer>,
 }
 
 impl Node {

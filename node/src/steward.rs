@@ -101,7 +101,7 @@ impl Steward {
             tokio::task::spawn_blocking(move || data.import_omop(&source, &key, &*progress));
         let report = import
             .await
-            .map_err(|e| NodeError::Serve(e.to_string()))??;
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
         self.record(Event::Imported {
             snapshot: report.snapshot,
             by: self.user.clone(),
@@ -227,7 +227,7 @@ impl Steward {
     /// # Errors
     /// When it can't be read.
     pub async fn audit_records(&self, mut each: impl FnMut(Record)) -> Result<(), NodeError> {
-        let unreadable = |e| crate::store::StoreError::corrupt("audit record", e);
+        let unreadable = |e| crate::store::StoreError::corrupt("audit record", &e);
         self.audit_pages(|stored| {
             each(serde_json::from_str(&stored.record).map_err(unreadable)?);
             Ok(())

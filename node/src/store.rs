@@ -4,6 +4,7 @@
 //! there, in one `BEGIN IMMEDIATE` transaction, so that a request that is dropped half-way can't
 //! leave anything half done.
 
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -170,10 +171,10 @@ impl Writer {
     }
 
     fn export(&self, head: Option<AuditHead>) {
-        if let (Some(file), Some(head)) = (&self.head_file, head) {
-            if let Err(error) = file.write(head) {
-                tracing::error!(file = %file.0.display(), %error, "the audit head can't be exported");
-            }
+        if let (Some(file), Some(head)) = (&self.head_file, head)
+            && let Err(error) = file.write(head)
+        {
+            tracing::error!(file = %file.0.display(), %error, "the audit head can't be exported");
         }
     }
 }
@@ -210,7 +211,7 @@ async fn highest_time(db: &mut SqliteConnection) -> Result<DateTime<Utc>, StoreE
 
 /// A stored time.
 pub(crate) fn from_micros(micros: i64) -> Result<DateTime<Utc>, StoreError> {
-    DateTime::from_timestamp_micros(micros).ok_or_else(|| StoreError::corrupt("time", micros))
+    DateTime::from_timestamp_micros(micros).ok_or_else(|| StoreError::corrupt("time", &micros))
 }
 
 /// Whole microseconds, as the store keeps them.
@@ -272,7 +273,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(crate) fn corrupt(what: &'static str, why: impl ToString) -> Self {
+    pub(crate) fn corrupt(what: &'static str, why: &dyn Display) -> Self {
         Self::Corrupt {
             what,
             detail: why.to_string(),
@@ -357,7 +358,7 @@ mod tests {
                     sqlx::query("PRAGMA max_page_count = 1")
                         .execute(&mut *db)
                         .await?;
-                    sqlx::query("INSERT INTO audit VALUES (99, zeroblob(1000000), 'x')")
+                    sqlx::query("INSERT INTO audit VALUES (99, hex(zeroblob(1000000)), 'x')")
                         .execute(db)
                         .await?;
                     Ok(())
