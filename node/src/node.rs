@@ -89,11 +89,12 @@ impl Node {
         self.answerer.signing.verifying_key()
     }
 
-    /// Binds the configured address.
+    /// Binds the configured address, once certificate, key and certification authority are in order.
     ///
     /// # Errors
-    /// When it can't be bound.
+    /// When they aren't, or the address can't be bound.
     pub async fn listen(&self) -> Result<TcpListener, NodeError> {
+        self.tls()?;
         let address = &self.answerer.state.config.listen;
         TcpListener::bind(address)
             .await
@@ -112,9 +113,7 @@ impl Node {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), NodeError> {
-        let tls = &self.answerer.state.config.tls;
-        let tls = ward_transport::server_config(tls, ClientAuth::Required)?;
-        let connections = ward_transport::incoming(listener, tls);
+        let connections = ward_transport::incoming(listener, self.tls()?);
         self.serve_connections(connections, shutdown).await
     }
 
@@ -137,6 +136,11 @@ impl Node {
             .await;
         fetching.abort();
         served.map_err(|e| NodeError::Serve(e.to_string()))
+    }
+
+    fn tls(&self) -> Result<Arc<rustls::ServerConfig>, NodeError> {
+        let files = &self.answerer.state.config.tls;
+        Ok(ward_transport::server_config(files, ClientAuth::Required)?)
     }
 
     fn fetch_vocabulary(&self) -> Result<tokio::task::JoinHandle<()>, NodeError> {
