@@ -311,7 +311,7 @@ impl Deployment {
         let url = coordinator_url(coordinator);
         for made in &self.nodes {
             let address = nodes.get(&made.name).copied().unwrap_or(anywhere());
-            let fields = [("listen", quoted(address)), ("url", quoted(&url))];
+            let fields = [("listen", quoted(&address)), ("url", quoted(&url))];
             set_fields(&made.config, &fields)?;
         }
         write(&self.profile(), &profile(&url))?;
@@ -319,7 +319,7 @@ impl Deployment {
             &self.coordinator_config(),
             &(self.coordinator_settings.clone() + "\n" + &self.network(nodes)?),
         )?;
-        let listen = quoted(coordinator.unwrap_or(anywhere()));
+        let listen = quoted(&coordinator.unwrap_or(anywhere()));
         set_fields(&self.coordinator_config(), &[("listen", listen)])
     }
 
@@ -373,7 +373,7 @@ impl Deployment {
             progress.step(&step);
         }
         while let Some(filled) = filling.join_next().await {
-            filled.map_err(task_failed)??;
+            filled??;
         }
         Ok(())
     }
@@ -486,7 +486,7 @@ fn profile(url: &str) -> String {
     format!(
         "# The requester's profile: `ward --profile FILE …`. Relative paths start at this file.\n\
          url = {}\nca = \"ca.pem\"\ncertificate = \"requester.pem\"\nkey = \"requester.key.pem\"\n",
-        quoted(url)
+        quoted(&url)
     )
 }
 
@@ -497,10 +497,6 @@ fn coordinator_url(address: Option<SocketAddr>) -> String {
 
 fn anywhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
-}
-
-fn task_failed(error: JoinError) -> DeployError {
-    DeployError::Task(error.to_string())
 }
 
 /// Why there is no deployment.
@@ -580,7 +576,7 @@ pub enum DeployError {
     Sign(#[from] JwsError),
     /// A part of the work stopped.
     #[error("the work was not finished: {0}; try again")]
-    Task(String),
+    Task(#[from] JoinError),
 }
 
 impl DeployError {

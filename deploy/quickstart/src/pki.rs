@@ -58,7 +58,7 @@ impl Authority {
     pub fn service(&self, name: &NodeName, files: &TlsFiles) -> Result<(), DeployError> {
         let mut params = params(name.as_str());
         params.subject_alt_names = vec![dns(name)?, loopback()];
-        self.issue(params, files)
+        self.issue(&params, files)
     }
 
     /// A client certificate and key for a person of this address, at `files`.
@@ -69,7 +69,7 @@ impl Authority {
         let mut params = params(person.as_str());
         let address = Ia5String::try_from(person.as_str())?;
         params.subject_alt_names = vec![SanType::Rfc822Name(address)];
-        self.issue(params, files)
+        self.issue(&params, files)
     }
 
     /// Signs the certificate request of a node, which keeps its key to itself; the certificate is
@@ -86,7 +86,7 @@ impl Authority {
         self.publish(&request.signed_by(&self.issuer)?, files)
     }
 
-    fn issue(&self, params: CertificateParams, files: &TlsFiles) -> Result<(), DeployError> {
+    fn issue(&self, params: &CertificateParams, files: &TlsFiles) -> Result<(), DeployError> {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         write_private(&files.key, &key.serialize_pem())?;

@@ -54,7 +54,7 @@ pub(crate) fn set_fields(file: &Path, fields: &[(&str, String)]) -> Result<(), D
 }
 
 /// A TOML string.
-pub(crate) fn quoted(text: impl ToString) -> String {
+pub(crate) fn quoted(text: &impl ToString) -> String {
     toml::Value::String(text.to_string()).to_string()
 }
 
@@ -91,6 +91,6 @@ mod tests {
 
     #[test]
     fn strings_are_quoted_for_toml() {
-        assert_eq!(quoted("a \"b\""), r#"'a "b"'"#);
+        assert_eq!(quoted(&"a \"b\""), r#"'a "b"'"#);
     }
 }
