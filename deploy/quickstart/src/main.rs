@@ -9,6 +9,7 @@ mod screen;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 use tempfile::TempDir;
@@ -46,13 +47,39 @@ fn start(arguments: &Arguments) -> Result<ExitCode, RunError> {
     };
     let given = arguments.dir.as_deref();
     let dir = given.or(temporary.as_ref().map(TempDir::path));
-    let done = runtime.block_on(until_stopped(arguments, dir.unwrap_or(Path::new("."))));
-    // Work that a stop has cut off would go on, and write.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
-    if let Some(temporary) = temporary {
-        println!("Removed {}.", temporary.path().display());
+    let end = runtime.block_on(until_stopped(arguments, dir.unwrap_or(Path::new("."))));
+    match end {
+        // Work that is cut off goes on until the process ends: it is not waited for.
+        Ok(End::Interrupted) => std::mem::forget(runtime),
+        Ok(End::Done) | Err(_) => runtime.shutdown_timeout(Duration::from_secs(5)),
     }
-    done
+    if let Some(temporary) = temporary {
+        remove(temporary);
+    }
+    Ok(match end? {
+        End::Done => ExitCode::SUCCESS,
+        End::Interrupted => ExitCode::from(INTERRUPTED),
+    })
+}
+
+/// How a run ended.
+#[derive(Clone, Copy)]
+enum End {
+    Done,
+    Interrupted,
+}
+
+/// Removes the directory, also while work that was cut off still writes there: until it is gone,
+/// and stays so for a moment.
+fn remove(temporary: TempDir) {
+    let dir = temporary.keep();
+    let gone = (0..50).any(|_| {
+        let _ = std::fs::remove_dir_all(&dir);
+        std::thread::sleep(Duration::from_millis(20));
+        !dir.exists()
+    });
+    let what = if gone { "Removed" } else { "Please remove" };
+    screen::print(&format!("{what} {}.\n", dir.display()));
 }
 
 fn temporary() -> Result<TempDir, RunError> {
@@ -63,7 +90,7 @@ fn temporary() -> Result<TempDir, RunError> {
 
 /// Until it is done, or interrupted: the first Ctrl-C or SIGTERM is told to the run, which then
 /// ends what is under way; before it serves, or at the second one, it ends at once.
-async fn until_stopped(arguments: &Arguments, dir: &Path) -> Result<ExitCode, RunError> {
+async fn until_stopped(arguments: &Arguments, dir: &Path) -> Result<End, RunError> {
     let stop = Stop::default();
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::System)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::System)?;
@@ -79,8 +106,8 @@ async fn until_stopped(arguments: &Arguments, dir: &Path) -> Result<ExitCode, Ru
         }
     };
     tokio::select! {
-        done = run::run(arguments, dir, &stop) => done.map(|()| ExitCode::SUCCESS),
-        () = interrupted => Ok(ExitCode::from(INTERRUPTED)),
+        done = run::run(arguments, dir, &stop) => done.map(|()| End::Done),
+        () = interrupted => Ok(End::Interrupted),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::args::Arguments;
 use crate::network::Network;
 use crate::questions::{self, Chosen};
 use crate::record::{Answer, Record};
-use crate::screen::{Making, Screen};
+use crate::screen::{self, Making, Screen};
 
 /// The file with everything that is needed to go on, in the working directory.
 const RECORD: &str = "quickstart.json";
@@ -72,17 +72,18 @@ pub(crate) async fn run(arguments: &Arguments, dir: &Path, stop: &Stop) -> Resul
     let record = Record::of(&deployment, &network, arguments.dir.is_some(), answers);
     write(Path::new(RECORD), &record)?;
     if arguments.once {
+        screen::print(&format!("\n{RECORD} records all this.\n"));
         return network.stop().await;
     }
     record.show_next(&screen);
-    screen.text(&format!(
+    screen::print(&format!(
         "{RECORD} has all this for programs. Serving until Ctrl-C.\n"
     ));
     tokio::select! {
         () = stop.asked() => {}
         error = network.failed() => return Err(error),
     }
-    screen.text("\nStopping: what is under way ends first (Ctrl-C again to stop at once).\n");
+    screen::print("\nStopping: what is under way ends first (Ctrl-C again to stop at once).\n");
     network.stop().await
 }
 
@@ -103,7 +104,7 @@ async fn ask(
         let asked = question.ask(&client, deployment, permit.trim(), screen.spinners);
         let release = asked.await?;
         let table = render::table(&release, screen.width, screen.color);
-        screen.text(&format!("\n{table}"));
+        screen::print(&format!("\n{table}"));
         answers.push(Answer::new(question, &release));
     }
     Ok(answers)

@@ -60,15 +60,10 @@ impl Screen {
             style.apply_to(format!("# {purpose}"))
         ));
     }
-
-    /// Text as it is.
-    pub(crate) fn text(&self, text: &str) {
-        print(text);
-    }
 }
 
 /// Standard output that nobody reads any more is no reason to stop serving.
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -114,7 +114,8 @@ fn limits(common: &Common) -> [(&'static str, String); 5] {
     ]
 }
 
-/// Fills a node with data, and has its steward decide. Blocks; `runtime` runs the steward.
+/// Fills a node with data, and has its steward decide. Blocks; `runtime` runs the steward. Goes no
+/// further when nobody listens any more.
 pub(super) fn fill(
     common: &Common,
     hospital: &Hospital,
@@ -123,6 +124,9 @@ pub(super) fn fill(
     steps: &UnboundedSender<Step>,
 ) -> Result<(), DeployError> {
     generate(hospital, &made.source, steps)?;
+    if steps.is_closed() {
+        return Ok(());
+    }
     let stewarding = steward(common, made, steps);
     let stewarded = runtime.block_on(stewarding);
     stewarded.map_err(|source| DeployError::node(&hospital.name, source))
