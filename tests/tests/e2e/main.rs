@@ -5,15 +5,25 @@
 //! | module | what it shows |
 //! | --- | --- |
 //! | [`answers`] | three questions through every part; frozen noise is refused |
+//! | [`accuracy`] | answers err by as much as their intervals say |
+//! | [`bounding`] | without noise, answers are DuckDB's |
 //! | [`architecture`] | who may depend on whom |
 
+mod accuracy;
 mod answers;
 mod architecture;
+mod bounding;
 
 use ward_tests::network::Programs;
+use ward_tests::python::Python;
 
 /// The programs under test.
 const PROGRAMS: Programs = Programs {
     node: env!("CARGO_BIN_EXE_ward-node-under-test"),
     coordinator: env!("CARGO_BIN_EXE_ward-coordinator-under-test"),
 };
+
+/// Python with its packages, or a loud line on stderr.
+fn python() -> Option<&'static Python> {
+    Python::get(env!("CARGO_TARGET_TMPDIR"))
+}
