@@ -7,12 +7,16 @@
 //! | [`answers`] | three questions through every part; frozen noise is refused |
 //! | [`accuracy`] | answers err by as much as their intervals say |
 //! | [`bounding`] | without noise, answers are DuckDB's |
+//! | [`crash`] | `kill -9` anywhere: one charge, one answer |
+//! | [`replay`] | same ask, same answer; parallel asks and the last of the budget |
 //! | [`architecture`] | who may depend on whom |
 
 mod accuracy;
 mod answers;
 mod architecture;
 mod bounding;
+mod crash;
+mod replay;
 
 use ward_tests::network::Programs;
 use ward_tests::python::Python;
