@@ -9,6 +9,9 @@
 //! | [`bounding`] | without noise, answers are DuckDB's |
 //! | [`crash`] | `kill -9` anywhere: one charge, one answer |
 //! | [`replay`] | same ask, same answer; parallel asks and the last of the budget |
+//! | [`stranger`] | what a plain Flight client can do |
+//! | [`refusals`], [`disk`] | bad input costs nothing and says what to do |
+//! | [`silence`] | nothing of patients in logs and control messages |
 //! | [`architecture`] | who may depend on whom |
 
 mod accuracy;
@@ -16,7 +19,11 @@ mod answers;
 mod architecture;
 mod bounding;
 mod crash;
+mod disk;
+mod refusals;
 mod replay;
+mod silence;
+mod stranger;
 
 use ward_tests::network::Programs;
 use ward_tests::python::Python;
