@@ -4,11 +4,14 @@ use ward_node::Stage;
 use ward_node::audit::{Event, Record};
 use ward_schemas::ask::Ask;
 use ward_schemas::canonical::ContentHash;
+use ward_schemas::problem::ErrorCode;
+use ward_schemas::release::Outcome;
 use ward_schemas::rho::Rho;
 use ward_tests::flight::Answer;
 use ward_tests::network::{Books, Network, Plan};
 
 use crate::PROGRAMS;
+use crate::answers::failure;
 
 const NODE: &str = "hospital-a";
 const TEMPLATE: &str = "patients_by_age_and_sex";
@@ -45,6 +48,43 @@ async fn a_node_killed_before_the_reply_sends_what_it_had_stored() {
     };
     let answer = crashed.retry_is_one_answer_for_one_charge().await;
     assert_eq!(answer.envelope.claims.digest, stored);
+}
+
+/// Through all parts: the node that answered is not charged again, nor the one that died.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_requester_asks_again_after_a_crash_and_nobody_is_charged_twice() {
+    let mut network = Plan::generated(&[60, 60]).make(PROGRAMS).await;
+    let stop = [("WARD_TEST_STOP_AT", "after-noise")];
+    let mut nodes = vec![
+        network.start("hospital-b", &[]).await,
+        network.start(NODE, &stop).await,
+    ];
+    let coordinator = network.start_coordinator(&nodes).await;
+    let request = network.request(&network.permit(), TEMPLATE, &[]);
+    let (client, asked) = (coordinator.client.clone(), request.clone());
+    let lost = tokio::spawn(async move { client.ask(&asked, |_| {}).await });
+    let mut dying = nodes.pop().expect("two nodes");
+    dying.process.line("stopped at ").await;
+    dying.process.kill().await;
+    let (problem, outcomes) = failure(lost.await.expect("no panic"));
+    assert_eq!(problem.code, ErrorCode::TooFewNodes);
+    let answered = outcomes.iter().filter(|n| n.outcome.answered());
+    assert_eq!(answered.count(), 1);
+
+    let _back = network.start(NODE, &[]).await;
+    let release = coordinator
+        .client
+        .ask(&request, |_| {})
+        .await
+        .expect("a release");
+    for node in &release.nodes {
+        let Outcome::Answered { partial, audit, .. } = node.outcome else {
+            panic!("{node:?}");
+        };
+        let books = network.books(node.node.as_str(), Some(audit)).await;
+        assert_eq!(books.charges(), 1);
+        assert_eq!(digests(&books.audit), [partial]);
+    }
 }
 
 /// A node that was killed while it answered an ask.
