@@ -238,6 +238,32 @@ impl Grid {
         Some((steps as i64).clamp(self.lower_steps, self.upper_steps))
     }
 
+    /// [`Grid::integer`] of many values, relative to `origin`: appends to `integers` (0 for NaN) and
+    /// to `counts` (0 for NaN, else 1). Written so that it compiles to vector instructions.
+    pub fn integers(
+        &self,
+        values: &[f64],
+        origin: i64,
+        integers: &mut Vec<i64>,
+        counts: &mut Vec<u8>,
+    ) {
+        // Adding 1.5·2⁵² rounds half to even and leaves the integer in the low bits of the double;
+        // after clamping to 2³² steps that is exact.
+        const ROUND: f64 = 6_755_399_441_055_744.0;
+        let step = self.step.to_f64();
+        #[allow(clippy::cast_precision_loss)] // at most 2^32
+        let (lower, upper) = (self.lower_steps as f64, self.upper_steps as f64);
+        let zero = ROUND.to_bits().cast_signed().wrapping_add(origin);
+        integers.extend(values.iter().map(|value| {
+            let steps = value / step;
+            let steps = if steps > lower { steps } else { lower };
+            let steps = if steps < upper { steps } else { upper };
+            let integer = (steps + ROUND).to_bits().cast_signed().wrapping_sub(zero);
+            if value.is_nan() { 0 } else { integer }
+        }));
+        counts.extend(values.iter().map(|value| u8::from(!value.is_nan())));
+    }
+
     /// The grid integer of an integer value; equal to `integer` of the same number.
     #[inline]
     pub fn integer_of_int(&self, value: i64) -> i64 {
@@ -378,6 +404,20 @@ mod tests {
                 prop_assert!((30..=200).contains(&i));
             } else {
                 prop_assert!(value.is_nan());
+            }
+        }
+
+        #[test]
+        fn many_values_map_as_one_does(
+            values in prop::collection::vec(prop_oneof![any::<f64>(), -5.0..25.0, (0..500_i32).prop_map(|i| f64::from(i) / 20.0)], 0..40),
+            origin in -50_i64..200,
+        ) {
+            let (mut integers, mut counts) = (Vec::new(), Vec::new());
+            hba1c().integers(&values, origin, &mut integers, &mut counts);
+            for ((value, integer), count) in values.iter().zip(integers).zip(counts) {
+                let expected = hba1c().integer(*value);
+                prop_assert_eq!(count, u8::from(expected.is_some()));
+                prop_assert_eq!(integer, expected.map_or(0, |e| e - origin));
             }
         }
 

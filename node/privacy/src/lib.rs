@@ -16,8 +16,10 @@
 //! No network, no disk: the caller serves the tables.
 
 mod bound;
+mod clustered;
 mod context;
 mod functions;
+mod lanes;
 mod lower;
 mod measure;
 mod noise;
@@ -27,6 +29,7 @@ mod refusal;
 mod relation;
 mod run;
 mod scalar;
+mod stream;
 mod track;
 
 pub use bound::SelectionKey;

@@ -62,6 +62,8 @@ pub(crate) enum InputKind {
 pub(crate) struct Tally {
     pub(crate) input: usize,
     pub(crate) kind: TallyKind,
+    /// The component's bound on one patient's part of one cell.
+    pub(crate) bound: u64,
 }
 
 /// How rows turn into a contribution.
@@ -480,7 +482,7 @@ impl Compiler<'_> {
             bound,
             weight: 1,
         });
-        self.tallies.push(Tally { input, kind });
+        self.tallies.push(Tally { input, kind, bound });
         self.components.len() - 1
     }
 

@@ -3,29 +3,31 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Decimal128Type;
 use datafusion::catalog::SchemaProvider;
+use datafusion::common::DataFusionError;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::datasource::provider_as_source;
-use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::optimizer::OptimizerRule;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::ExecutionPlanProperties as _;
+use datafusion::physical_planner::DefaultPhysicalPlanner;
 use datafusion::prelude::SessionConfig;
-use futures::TryStreamExt as _;
-use ward_schemas::decimal::Grid;
-use ward_schemas::key::{KeyDomain, KeyValue};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use ward_schemas::parameter::Parameters;
 use ward_schemas::partial::{NoiseKind, Vectors};
 use ward_schemas::plan::{Noise, TablePlan};
 use ward_schemas::rho::Rho;
 
-use crate::bound::{Collected, SelectionKey};
+use crate::bound::SelectionKey;
+use crate::clustered::BoundedExec;
 use crate::context::arrow_schema;
 use crate::lower;
-use crate::measure::{Input, InputKind, Query};
+use crate::measure::Query;
 use crate::noise::{NoiseError, NoiseSource};
 use crate::program::Program;
 
@@ -130,16 +132,9 @@ async fn totals(
 ) -> Result<ByComponent<i128>, RunError> {
     let sources = sources(query, request.tables.as_ref()).await?;
     let rows = lower::rows(query, request.parameters, &sources).map_err(|_| RunError::Engine)?;
-    let reader = Reader::new(table, query)?;
-    let collected = collect(rows, &reader, query.inputs.len())
+    execute(rows, table, query, request.selection_key)
         .await
-        .map_err(|_| RunError::Engine)?;
-    Ok(collected.totals(
-        table.contribution,
-        &query.tallies,
-        table.cells(),
-        request.selection_key,
-    ))
+        .map_err(|_| RunError::Engine)
 }
 
 async fn sources(
@@ -168,179 +163,54 @@ async fn sources(
     Ok(sources)
 }
 
-/// Executes the rows under an explicit list of optimizer rules, and collects them by patient and
-/// group.
-async fn collect(
+/// Executes the rows under an explicit list of optimizer rules, with each patient bounded on the
+/// way, and adds the partitions up.
+async fn execute(
     rows: LogicalPlan,
-    reader: &Reader,
-    inputs: usize,
-) -> datafusion::common::Result<Collected> {
+    table: &TablePlan,
+    query: &Query,
+    key: &SelectionKey,
+) -> datafusion::common::Result<ByComponent<i128>> {
+    let state = session();
+    let rows = state.create_physical_plan(&rows).await?;
+    let bounded = Arc::new(BoundedExec::new(rows, table, query, key)?);
+    let plan =
+        DefaultPhysicalPlanner::default().optimize_physical_plan(bounded, &state, |_, _| {})?;
+    let partitions = plan.output_partitioning().partition_count();
+    // As many at once as the session has partitions: an exchange needs all of its outputs read.
+    let at_once = state.config().target_partitions();
+    let run = |partition| {
+        let stream = plan.execute(partition, state.task_ctx());
+        SpawnedTask::spawn(async move { stream?.try_collect::<Vec<_>>().await })
+    };
+    let mut results = stream::iter((0..partitions).map(run)).buffer_unordered(at_once);
+    let mut totals = vec![vec![0; table.cells()]; query.tallies.len()];
+    while let Some(batches) = results.next().await {
+        let joined = batches.map_err(|e| DataFusionError::External(Box::new(e)))?;
+        for batch in joined? {
+            add_partition(&mut totals, &batch);
+        }
+    }
+    Ok(totals)
+}
+
+fn session() -> SessionState {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(PushDownFilter::new()),
         Arc::new(OptimizeProjections::new()),
     ];
-    let state = SessionStateBuilder::new()
+    SessionStateBuilder::new()
         .with_config(SessionConfig::new().with_information_schema(false))
         .with_analyzer_rules(Vec::new())
         .with_optimizer_rules(rules)
-        .build();
-    let physical = state.create_physical_plan(&rows).await?;
-    let mut batches = execute_stream(physical, state.task_ctx())?;
-    let mut collected = Collected::new(inputs);
-    while let Some(batch) = batches.try_next().await? {
-        reader.read(&batch, &mut collected);
-    }
-    Ok(collected)
+        .build()
 }
 
-/// Reads batches of patient, keys and inputs.
-struct Reader {
-    keys: Vec<KeyIndex>,
-    inputs: Vec<InputReader>,
-}
-
-impl Reader {
-    fn new(table: &TablePlan, query: &Query) -> Result<Self, RunError> {
-        let keys = table.keys.iter().map(|k| KeyIndex::new(&k.domain));
-        Ok(Self {
-            keys: keys.collect::<Option<_>>().ok_or(RunError::Engine)?,
-            inputs: query.inputs.iter().map(InputReader::new).collect(),
-        })
-    }
-
-    fn read(&self, batch: &RecordBatch, collected: &mut Collected) {
-        let patients = batch.column(0).as_primitive::<Int64Type>();
-        let groups = self.groups(batch);
-        let inputs: Vec<Vec<Option<i64>>> = self
-            .inputs
-            .iter()
-            .enumerate()
-            .map(|(i, input)| input.read(batch.column(1 + self.keys.len() + i)))
-            .collect();
-        for row in 0..batch.num_rows() {
-            let Some(group) = groups[row].filter(|_| patients.is_valid(row)) else {
-                continue;
-            };
-            let seen = collected.slot(patients.value(row), group);
-            for (seen, input) in seen.iter_mut().zip(&inputs) {
-                if let Some(value) = input[row] {
-                    seen.read(value);
-                }
-            }
-        }
-    }
-
-    /// The cell of each row; none where a key is outside its domain.
-    fn groups(&self, batch: &RecordBatch) -> Vec<Option<u32>> {
-        let mut groups = vec![Some(0_u32); batch.num_rows()];
-        for (i, key) in self.keys.iter().enumerate() {
-            let indices = key.indices(batch.column(1 + i));
-            for (group, index) in groups.iter_mut().zip(indices) {
-                *group = group.zip(index).map(|(g, i)| g * key.size + i);
-            }
-        }
-        groups
-    }
-}
-
-/// Finds a key's value in its domain. Cells are at most 10⁶, so products of sizes fit u32.
-struct KeyIndex {
-    size: u32,
-    positions: Positions,
-}
-
-enum Positions {
-    Integers(HashMap<i64, u32>),
-    Dates(HashMap<i32, u32>),
-    Texts(HashMap<String, u32>),
-}
-
-impl KeyIndex {
-    fn new(domain: &KeyDomain) -> Option<Self> {
-        let values = || domain.values().iter().zip(0..);
-        let positions = match domain.values().first()? {
-            KeyValue::Integer(_) => Positions::Integers(
-                values()
-                    .map(|(v, i)| match v {
-                        KeyValue::Integer(v) => Some((*v, i)),
-                        _ => None,
-                    })
-                    .collect::<Option<_>>()?,
-            ),
-            KeyValue::Date(_) => Positions::Dates(
-                values()
-                    .map(|(v, i)| match v {
-                        KeyValue::Date(v) => Some((Date32Type::from_naive_date(*v), i)),
-                        _ => None,
-                    })
-                    .collect::<Option<_>>()?,
-            ),
-            KeyValue::Text(_) => Positions::Texts(
-                values()
-                    .map(|(v, i)| match v {
-                        KeyValue::Text(v) => Some((v.clone(), i)),
-                        _ => None,
-                    })
-                    .collect::<Option<_>>()?,
-            ),
-        };
-        Some(Self {
-            size: u32::try_from(domain.len()).ok()?,
-            positions,
-        })
-    }
-
-    fn indices(&self, column: &ArrayRef) -> Vec<Option<u32>> {
-        match &self.positions {
-            Positions::Integers(at) => {
-                let values = column.as_primitive::<Int64Type>().iter();
-                values.map(|v| at.get(&v?).copied()).collect()
-            }
-            Positions::Dates(at) => {
-                let values = column.as_primitive::<Date32Type>().iter();
-                values.map(|v| at.get(&v?).copied()).collect()
-            }
-            Positions::Texts(at) => {
-                let values = column.as_string::<i32>().iter();
-                values.map(|v| at.get(v?).copied()).collect()
-            }
-        }
-    }
-}
-
-/// Reads an input's column: the grid integer where the row counts.
-enum InputReader {
-    Presence,
-    Value { grid: Grid, origin: i64 },
-}
-
-impl InputReader {
-    fn new(input: &Input) -> Self {
-        match &input.kind {
-            InputKind::Presence(_) => Self::Presence,
-            InputKind::Value { grid, origin, .. } => Self::Value {
-                grid: *grid,
-                origin: *origin,
-            },
-        }
-    }
-
-    fn read(&self, column: &ArrayRef) -> Vec<Option<i64>> {
-        match self {
-            Self::Presence => {
-                let present = column.as_boolean().iter();
-                present.map(|p| (p == Some(true)).then_some(0)).collect()
-            }
-            Self::Value { grid, origin } if *column.data_type() == DataType::Int64 => {
-                let values = column.as_primitive::<Int64Type>().iter();
-                values
-                    .map(|v| Some(grid.integer_of_int(v?) - origin))
-                    .collect()
-            }
-            Self::Value { grid, origin } => {
-                let values = column.as_primitive::<Float64Type>().iter();
-                values.map(|v| Some(grid.integer(v?)? - origin)).collect()
-            }
+fn add_partition(totals: &mut ByComponent<i128>, batch: &RecordBatch) {
+    for (totals, column) in totals.iter_mut().zip(batch.columns()) {
+        let column = column.as_primitive::<Decimal128Type>();
+        for (total, value) in totals.iter_mut().zip(column.values()) {
+            *total += value;
         }
     }
 }

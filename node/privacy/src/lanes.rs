@@ -1,0 +1,336 @@
+//! From batches to dense integers: each row's group, and what each input reads from it. The two
+//! functions that every execution shares, value → group and value → grid integer, live here.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type};
+use ward_schemas::decimal::Grid;
+use ward_schemas::key::{KeyDomain, KeyValue};
+use ward_schemas::plan::TablePlan;
+
+use crate::measure::{Input, InputKind, Query};
+
+/// Reads batches of patient, keys and inputs.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    keys: Vec<KeyIndex>,
+    inputs: Vec<InputReader>,
+    cells: u32,
+}
+
+/// A batch as dense integers. The vectors are reused from batch to batch.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    /// The cell of each row; the number of cells where a key is outside its domain.
+    pub(crate) groups: Vec<u32>,
+    /// One lane an input.
+    pub(crate) inputs: Vec<Lane>,
+}
+
+/// What one input reads.
+#[derive(Debug, Default)]
+pub(crate) struct Lane {
+    /// 1 where the row counts, else 0.
+    pub(crate) counts: Vec<u8>,
+    /// The grid integer where the row counts, else 0; empty where only presence is read.
+    pub(crate) values: Vec<i64>,
+}
+
+impl Reader {
+    /// A reader for the columns of a query; `None` for a domain of mixed types, which the schemas
+    /// don't make.
+    pub(crate) fn new(table: &TablePlan, query: &Query) -> Option<Self> {
+        let keys = table.keys.iter().map(|k| KeyIndex::new(&k.domain));
+        Some(Self {
+            keys: keys.collect::<Option<_>>()?,
+            inputs: query.inputs.iter().map(InputReader::new).collect(),
+            cells: u32::try_from(table.cells()).ok()?,
+        })
+    }
+
+    /// How many inputs there are.
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// Reads a batch's keys and inputs.
+    pub(crate) fn read(&self, batch: &RecordBatch, lanes: &mut Lanes) {
+        self.groups(batch, &mut lanes.groups);
+        lanes.inputs.resize_with(self.inputs.len(), Lane::default);
+        for (i, (input, lane)) in self.inputs.iter().zip(&mut lanes.inputs).enumerate() {
+            input.read(batch.column(1 + self.keys.len() + i), lane);
+        }
+    }
+
+    fn groups(&self, batch: &RecordBatch, groups: &mut Vec<u32>) {
+        groups.clear();
+        groups.resize(batch.num_rows(), 0);
+        for (i, key) in self.keys.iter().enumerate() {
+            key.advance(batch.column(1 + i), groups);
+        }
+        for group in groups {
+            *group = (*group).min(self.cells);
+        }
+    }
+}
+
+/// Outside the domain: larger than any cell, and stays so when it is advanced.
+const OUTSIDE: u32 = u32::MAX;
+
+/// Finds a key's value in its domain.
+#[derive(Debug)]
+struct KeyIndex {
+    size: u32,
+    positions: Positions,
+}
+
+#[derive(Debug)]
+enum Positions {
+    Integers(IntegerIndex),
+    Dates(IntegerIndex),
+    Texts(HashMap<String, u32>),
+}
+
+impl KeyIndex {
+    fn new(domain: &KeyDomain) -> Option<Self> {
+        let values = domain.values();
+        let positions = match values.first()? {
+            KeyValue::Integer(_) => Positions::Integers(IntegerIndex::new(all(values, integer)?)),
+            KeyValue::Date(_) => Positions::Dates(IntegerIndex::new(all(values, day)?)),
+            KeyValue::Text(_) => {
+                Positions::Texts(all(values, text)?.into_iter().zip(0..).collect())
+            }
+        };
+        Some(Self {
+            size: u32::try_from(domain.len()).ok()?,
+            positions,
+        })
+    }
+
+    /// Turns the cell among the keys before this one into the cell among those up to it.
+    fn advance(&self, column: &ArrayRef, groups: &mut [u32]) {
+        match &self.positions {
+            Positions::Integers(index) => {
+                let values = column.as_primitive::<Int64Type>();
+                let found = values.values().iter().map(|v| index.position(*v));
+                self.combine(found, values.nulls(), groups);
+            }
+            Positions::Dates(index) => {
+                let values = column.as_primitive::<Date32Type>();
+                let found = values
+                    .values()
+                    .iter()
+                    .map(|v| index.position(i64::from(*v)));
+                self.combine(found, values.nulls(), groups);
+            }
+            Positions::Texts(index) => {
+                let values = column.as_string::<i32>();
+                let found = values.iter();
+                let found = found.map(|v| v.and_then(|v| index.get(v)).copied().unwrap_or(OUTSIDE));
+                self.combine(found, None, groups);
+            }
+        }
+    }
+
+    fn combine(
+        &self,
+        found: impl Iterator<Item = u32>,
+        nulls: Option<&NullBuffer>,
+        groups: &mut [u32],
+    ) {
+        for (group, position) in groups.iter_mut().zip(found) {
+            let inside = *group != OUTSIDE && position != OUTSIDE;
+            // Cells are at most 10⁶: inside, nothing wraps.
+            let cell = group.wrapping_mul(self.size).wrapping_add(position);
+            *group = if inside { cell } else { OUTSIDE };
+        }
+        if let Some(nulls) = nulls.filter(|n| n.null_count() > 0) {
+            for (group, valid) in groups.iter_mut().zip(nulls.iter()) {
+                *group = if valid { *group } else { OUTSIDE };
+            }
+        }
+    }
+}
+
+fn all<T>(values: &[KeyValue], of: fn(&KeyValue) -> Option<T>) -> Option<Vec<T>> {
+    values.iter().map(of).collect()
+}
+
+fn integer(value: &KeyValue) -> Option<i64> {
+    match value {
+        KeyValue::Integer(i) => Some(*i),
+        _ => None,
+    }
+}
+
+fn day(value: &KeyValue) -> Option<i64> {
+    match value {
+        KeyValue::Date(d) => Some(i64::from(Date32Type::from_naive_date(*d))),
+        _ => None,
+    }
+}
+
+fn text(value: &KeyValue) -> Option<String> {
+    match value {
+        KeyValue::Text(t) => Some(t.clone()),
+        _ => None,
+    }
+}
+
+/// Positions of integers: by a multiplicative perfect hash, which public keys make possible, or by
+/// a map where the search for one would take long.
+#[derive(Debug)]
+enum IntegerIndex {
+    Perfect {
+        multiplier: u64,
+        shift: u32,
+        /// Value and position; an empty slot holds a value that hashes elsewhere.
+        slots: Vec<(i64, u32)>,
+    },
+    Map(HashMap<i64, u32>),
+}
+
+impl IntegerIndex {
+    fn new(values: Vec<i64>) -> Self {
+        const MOST_BITS: u32 = 16;
+        const MULTIPLIERS: u64 = 256;
+        // From 8 slots a value on: by the birthday bound, one of the multipliers soon does.
+        let fewest_bits = (values.len() * 8).next_power_of_two().ilog2();
+        for bits in fewest_bits..=MOST_BITS {
+            let shift = 64 - bits;
+            let multipliers = (1..=MULTIPLIERS).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+            let mut separating = multipliers.filter(|m| separates(&values, *m, shift));
+            if let Some(multiplier) = separating.next() {
+                return Self::perfect(&values, multiplier, shift);
+            }
+        }
+        Self::Map(values.into_iter().zip(0..).collect())
+    }
+
+    fn perfect(values: &[i64], multiplier: u64, shift: u32) -> Self {
+        // An empty slot may hold any value that lies in another slot: it is never found there.
+        let elsewhere = |at: usize| (0..).find(|v| slot(*v, multiplier, shift) != at);
+        let empty = |at| (elsewhere(at).unwrap_or_default(), OUTSIDE);
+        let mut slots: Vec<_> = (0..1 << (64 - shift)).map(empty).collect();
+        for (value, position) in values.iter().zip(0..) {
+            slots[slot(*value, multiplier, shift)] = (*value, position);
+        }
+        Self::Perfect {
+            multiplier,
+            shift,
+            slots,
+        }
+    }
+
+    #[inline]
+    fn position(&self, value: i64) -> u32 {
+        match self {
+            Self::Perfect {
+                multiplier,
+                shift,
+                slots,
+            } => {
+                let (held, position) = slots[slot(value, *multiplier, *shift)];
+                if held == value { position } else { OUTSIDE }
+            }
+            Self::Map(map) => map.get(&value).copied().unwrap_or(OUTSIDE),
+        }
+    }
+}
+
+#[inline]
+fn slot(value: i64, multiplier: u64, shift: u32) -> usize {
+    (value.cast_unsigned().wrapping_mul(multiplier) >> shift) as usize
+}
+
+fn separates(values: &[i64], multiplier: u64, shift: u32) -> bool {
+    let mut taken = vec![false; 1 << (64 - shift)];
+    let mut slots = values.iter().map(|v| slot(*v, multiplier, shift));
+    slots.all(|slot| !std::mem::replace(&mut taken[slot], true))
+}
+
+/// Reads an input's column.
+#[derive(Debug)]
+enum InputReader {
+    Presence,
+    Value { grid: Grid, origin: i64 },
+}
+
+impl InputReader {
+    fn new(input: &Input) -> Self {
+        match &input.kind {
+            InputKind::Presence(_) => Self::Presence,
+            InputKind::Value { grid, origin, .. } => Self::Value {
+                grid: *grid,
+                origin: *origin,
+            },
+        }
+    }
+
+    fn read(&self, column: &ArrayRef, lane: &mut Lane) {
+        lane.counts.clear();
+        lane.values.clear();
+        match self {
+            Self::Presence => {
+                let present = column.as_boolean();
+                let both = present.iter().map(|p| u8::from(p == Some(true)));
+                lane.counts.extend(both);
+            }
+            Self::Value { grid, origin } if *column.data_type() == DataType::Int64 => {
+                let values = column.as_primitive::<Int64Type>();
+                let grid_values = values
+                    .values()
+                    .iter()
+                    .map(|v| grid.integer_of_int(*v) - origin);
+                lane.values.extend(grid_values);
+                lane.counts.resize(values.len(), 1);
+                lane.drop_nulls(values.nulls());
+            }
+            Self::Value { grid, origin } => {
+                let values = column.as_primitive::<Float64Type>();
+                grid.integers(values.values(), *origin, &mut lane.values, &mut lane.counts);
+                lane.drop_nulls(values.nulls());
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn drop_nulls(&mut self, nulls: Option<&NullBuffer>) {
+        let Some(nulls) = nulls.filter(|n| n.null_count() > 0) else {
+            return;
+        };
+        let rows = self.counts.iter_mut().zip(&mut self.values);
+        for ((count, value), valid) in rows.zip(nulls.iter()) {
+            if !valid {
+                (*count, *value) = (0, 0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_value_is_found_and_no_other(
+            values in prop::collection::hash_set(any::<i64>(), 1..200), others in prop::collection::vec(any::<i64>(), 50)
+        ) {
+            let values: Vec<_> = values.into_iter().collect();
+            let index = IntegerIndex::new(values.clone());
+            for (i, value) in (0..).zip(&values) {
+                prop_assert_eq!(index.position(*value), i);
+            }
+            for other in others.into_iter().chain([0, 1, -1, i64::MIN, i64::MAX]) {
+                if !values.contains(&other) {
+                    prop_assert_eq!(index.position(other), OUTSIDE);
+                }
+            }
+        }
+    }
+}
