@@ -8,7 +8,7 @@ node/privacy/src/bound.rs. Reads a case (JSON) from standard input:
      "asks": [{"parameters": {...}, "plan": PLAN}, ...]}
 
 and writes, for every ask, the integers summed over the nodes (by table, component, cell) and how
-often each limit bound a patient:
+often patients had more than a limit allows:
 
     {"asks": [[{"sums": [[...], ...], "groups_cut": N, "rows_cut": N}, ...], ...]}
 """
@@ -144,9 +144,9 @@ def add_node(total, node, vocabulary, ask, table):
     for sums, component in zip(total["sums"], table["components"]):
         kind, what = spec["components"][component["name"]]
         for (patient, cell), (count, value) in counted(db, rows, index, kind, what, component).items():
+            total["rows_cut"] += kind != "patients" and count > limit
             if cell not in kept[patient]:
                 continue
-            total["rows_cut"] += kind != "patients" and count > limit
             if kind == "patients":
                 sums[cell] += 1
             elif kind == "rows":
