@@ -16,7 +16,7 @@ use ward_schemas::jws::VerifyingKey;
 use ward_schemas::names::{NodeName, Subject};
 use ward_transport::TlsFiles;
 
-/// All settings. [`crate::init`] writes a file with every field and what it means; relative paths
+/// All settings. [`crate::init()`] writes a file with every field and what it means; relative paths
 /// are relative to that file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,7 +1,7 @@
 //! Hospitals that do not exist: a deterministic generator of OMOP CDM 5.4 folders.
 //!
 //! [`generate`] writes the personal tables of one [`Hospital`], one Parquet file a table;
-//! [`vocabulary`] writes the small public vocabulary that explains every concept in them. The
+//! [`vocabulary()`] writes the small public vocabulary that explains every concept in them. The
 //! same hospital gives the same files, byte for byte, on every machine: each patient has a random
 //! stream of their own, derived from the hospital's seed and name and the patient's number, and
 //! nothing in it depends on other patients. So a smaller hospital is the beginning of a larger

@@ -9,7 +9,7 @@
 //!    relation, which knows the patient of every row, or it is refused with a reason;
 //! 3. **measure**: the outermost aggregate becomes integer vectors of known
 //!    sensitivity ([`ward_schemas::plan`]);
-//! 4. [`run`]: noise is drawn, the relation is rebuilt as a DataFusion plan and executed, and each
+//! 4. [`run()`]: noise is drawn, the relation is rebuilt as a DataFusion plan and executed, and each
 //!    patient's contribution is bounded before it is added up.
 //!
 //! Steps 1 to 3 are [`Program::compile`]: they see no data, and what they accept can't fail on a row.

@@ -1,5 +1,5 @@
 //! Rebuilds a DataFusion plan from a [`Query`]. Only plans rebuilt here run, under the optimizer
-//! rules listed in [`crate::run`].
+//! rules listed in [`crate::run()`].
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -18,7 +18,7 @@ use crate::parse;
 use crate::refusal::{Refusal, Rule};
 
 /// A compiled template: what it costs and what its integers mean ([`Program::plan`]), and how to
-/// compute them ([`crate::run`]).
+/// compute them ([`crate::run()`]).
 #[derive(Clone, Debug)]
 pub struct Program {
     plan: Plan,

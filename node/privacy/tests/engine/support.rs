@@ -204,7 +204,11 @@ pub(crate) fn answer(text: &str, tables: Arc<dyn SchemaProvider>) -> Vectors {
 }
 
 /// Runs a template text on a hospital with the given noise.
-pub(crate) fn answer_with(text: &str, tables: Arc<dyn SchemaProvider>, noise: &NoiseSource) -> Vectors {
+pub(crate) fn answer_with(
+    text: &str,
+    tables: Arc<dyn SchemaProvider>,
+    noise: &NoiseSource,
+) -> Vectors {
     let (template, program) = compile(text).expect("accepted");
     let parameters = template.bind(&Default::default()).expect("parameters");
     let selection_key = SelectionKey::from_bytes([3; 16]);
