@@ -58,7 +58,7 @@ impl Rho {
     }
 
     /// The ε for which ρ-zCDP implies (ε, δ)-DP, by ρ + 2·√(ρ·ln(1/δ)) (Bun and Steinke, Prop.
-    /// 1.3): an upper bound, for people; a node's own report uses OpenDP's tighter conversion.
+    /// 1.3): an upper bound, for people; tighter conversions exist.
     pub fn epsilon(self, delta: f64) -> f64 {
         let rho = self.to_f64();
         rho + 2.0 * (rho * (1.0 / delta).ln()).sqrt()

@@ -8,7 +8,6 @@ use crate::ask::Question;
 use crate::canonical::ContentHash;
 use crate::names::{Ident, NodeName, PermitId, Subject};
 use crate::parameter::{Parameter, RawParameters};
-use crate::partial::AuditHead;
 use crate::plan::Plan;
 use crate::problem::Problem;
 use crate::release::{NodeOutcome, Release, ReleaseId};
@@ -106,8 +105,6 @@ pub struct NodeStatus {
     pub vocabulary: Option<ContentHash>,
     /// Whether a snapshot is active.
     pub has_snapshot: bool,
-    /// Its audit log's head, once it has a record.
-    pub audit: Option<AuditHead>,
 }
 
 /// A template as lists show it: `app_metadata` of a node's `ListFlights`, and of the

@@ -251,7 +251,12 @@ def on_grid(value, unit):
 
 
 def rank(key, patient, cell):
-    return siphash128(key, struct.pack("<qI", patient, cell))
+    """The patient's keyed hash, mixed with the group."""
+    secret = siphash128(key, struct.pack("<q", patient))
+    low, high = secret & MASK, secret >> 64
+    mixed = ((low ^ cell) * 0x9E3779B97F4A7C15) & MASK
+    mixed = (((mixed ^ (mixed >> 32)) ^ high) * 0xD6E8FEB86659FD93) & MASK
+    return mixed ^ (mixed >> 32)
 
 
 def siphash128(key, message):

@@ -1,8 +1,8 @@
 //! How each patient's contribution is bounded.
 //!
 //! For each patient: rows outside the key domain are dropped; of the groups left, at most
-//! `max_groups` stay, the first in the order of (keyed 128-bit hash of patient and group, then the
-//! group); in each of them at most L = `max_rows_per_group` rows count, by scaling: with m > L rows
+//! `max_groups` stay, the first in the order of (rank, group), where the rank mixes a keyed 128-bit
+//! hash of the patient with the group; in each of them at most L = `max_rows_per_group` rows count, by scaling: with m > L rows
 //! a patient counts as L rows with sum round(s·L/m), so that a mean stays the mean. All of it is a
 //! function of this patient's rows and the key alone, whatever their order.
 
@@ -22,11 +22,28 @@ impl SelectionKey {
         Self(bytes)
     }
 
-    pub(crate) fn rank(&self, patient: i64, group: u32) -> u128 {
+    /// The secret by which this patient's groups are ranked.
+    pub(crate) fn of_patient(&self, patient: i64) -> PatientKey {
         let mut hasher = SipHasher24::new_with_key(&self.0);
         hasher.write(&patient.to_le_bytes());
-        hasher.write(&group.to_le_bytes());
-        hasher.finish128().as_u128()
+        let hash = hasher.finish128();
+        PatientKey(hash.h1, hash.h2)
+    }
+}
+
+/// A keyed hash of one patient.
+#[derive(Clone, Copy)]
+pub(crate) struct PatientKey(u64, u64);
+
+impl PatientKey {
+    /// The rank of a group: one keyed hash a patient, and two multiplications a group. That the
+    /// choice is fair asks for no more; that it is sound asks only that it be a function of the
+    /// key, the patient and the group.
+    #[inline]
+    pub(crate) fn rank(self, group: u32) -> u64 {
+        let mixed = (self.0 ^ u64::from(group)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = ((mixed ^ (mixed >> 32)) ^ self.1).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        mixed ^ (mixed >> 32)
     }
 }
 
@@ -40,7 +57,7 @@ impl std::fmt::Debug for SelectionKey {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     /// Rows that count, m.
-    rows: u64,
+    pub(crate) rows: u64,
     /// Sum of their grid integers, s. It would take a patient with 2³⁰ rows to wrap it, and what it
     /// contributes is clamped all the same.
     sum: i64,

@@ -104,7 +104,7 @@ impl Bounding {
             self.table.contribution,
             &self.tallies,
             self.table.cells(),
-            self.reader.inputs(),
+            &self.reader.reads(),
             self.key.clone(),
         );
         let mut lanes = Lanes::default();

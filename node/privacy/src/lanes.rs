@@ -11,6 +11,7 @@ use ward_schemas::key::{KeyDomain, KeyValue};
 use ward_schemas::plan::TablePlan;
 
 use crate::measure::{Input, InputKind, Query};
+use crate::stream::Reads;
 
 /// Reads batches of patient, keys and inputs.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub(crate) struct Lanes {
 /// What one input reads.
 #[derive(Debug, Default)]
 pub(crate) struct Lane {
-    /// 1 where the row counts, else 0.
+    /// 1 where the row counts, else 0; empty where every row counts.
     pub(crate) counts: Vec<u8>,
     /// The grid integer where the row counts, else 0; empty where only presence is read.
     pub(crate) values: Vec<i64>,
@@ -50,17 +51,30 @@ impl Reader {
         })
     }
 
-    /// How many inputs there are.
-    pub(crate) fn inputs(&self) -> usize {
-        self.inputs.len()
+    /// What each input reads.
+    pub(crate) fn reads(&self) -> Vec<Reads> {
+        let reads = |input: &InputReader| match input {
+            InputReader::EveryRow => Reads::EveryRow,
+            InputReader::Presence | InputReader::Value { .. } => Reads::Lane,
+        };
+        self.inputs.iter().map(reads).collect()
     }
 
     /// Reads a batch's keys and inputs.
     pub(crate) fn read(&self, batch: &RecordBatch, lanes: &mut Lanes) {
         self.groups(batch, &mut lanes.groups);
         lanes.inputs.resize_with(self.inputs.len(), Lane::default);
-        for (i, (input, lane)) in self.inputs.iter().zip(&mut lanes.inputs).enumerate() {
-            input.read(batch.column(1 + self.keys.len() + i), lane);
+        let mut columns = batch.columns().iter().skip(1 + self.keys.len());
+        for (input, lane) in self.inputs.iter().zip(&mut lanes.inputs) {
+            lane.clear();
+            match input {
+                InputReader::EveryRow => {}
+                InputReader::Presence => columns.by_ref().take(1).for_each(|c| lane.presence(c)),
+                InputReader::Value { grid, origin } => {
+                    let value = |c: &ArrayRef| lane.values(c, grid, *origin);
+                    columns.by_ref().take(1).for_each(value);
+                }
+            }
         }
     }
 
@@ -251,9 +265,10 @@ fn separates(values: &[i64], multiplier: u64, shift: u32) -> bool {
     slots.all(|slot| !std::mem::replace(&mut taken[slot], true))
 }
 
-/// Reads an input's column.
+/// How an input is read.
 #[derive(Debug)]
 enum InputReader {
+    EveryRow,
     Presence,
     Value { grid: Grid, origin: i64 },
 }
@@ -261,6 +276,7 @@ enum InputReader {
 impl InputReader {
     fn new(input: &Input) -> Self {
         match &input.kind {
+            InputKind::Presence(_) if input.is_every_row() => Self::EveryRow,
             InputKind::Presence(_) => Self::Presence,
             InputKind::Value { grid, origin, .. } => Self::Value {
                 grid: *grid,
@@ -268,36 +284,33 @@ impl InputReader {
             },
         }
     }
-
-    fn read(&self, column: &ArrayRef, lane: &mut Lane) {
-        lane.counts.clear();
-        lane.values.clear();
-        match self {
-            Self::Presence => {
-                let present = column.as_boolean();
-                let both = present.iter().map(|p| u8::from(p == Some(true)));
-                lane.counts.extend(both);
-            }
-            Self::Value { grid, origin } if *column.data_type() == DataType::Int64 => {
-                let values = column.as_primitive::<Int64Type>();
-                let grid_values = values
-                    .values()
-                    .iter()
-                    .map(|v| grid.integer_of_int(*v) - origin);
-                lane.values.extend(grid_values);
-                lane.counts.resize(values.len(), 1);
-                lane.drop_nulls(values.nulls());
-            }
-            Self::Value { grid, origin } => {
-                let values = column.as_primitive::<Float64Type>();
-                grid.integers(values.values(), *origin, &mut lane.values, &mut lane.counts);
-                lane.drop_nulls(values.nulls());
-            }
-        }
-    }
 }
 
 impl Lane {
+    fn clear(&mut self) {
+        self.counts.clear();
+        self.values.clear();
+    }
+
+    fn presence(&mut self, column: &ArrayRef) {
+        let present = column.as_boolean().iter();
+        self.counts
+            .extend(present.map(|p| u8::from(p == Some(true))));
+    }
+
+    fn values(&mut self, column: &ArrayRef, grid: &Grid, origin: i64) {
+        if *column.data_type() == DataType::Int64 {
+            let values = column.as_primitive::<Int64Type>().values().iter();
+            self.values
+                .extend(values.map(|v| grid.integer_of_int(*v) - origin));
+            self.counts.resize(column.len(), 1);
+        } else {
+            let values = column.as_primitive::<Float64Type>().values();
+            grid.integers(values, origin, &mut self.values, &mut self.counts);
+        }
+        self.drop_nulls(column.nulls());
+    }
+
     fn drop_nulls(&mut self, nulls: Option<&NullBuffer>) {
         let Some(nulls) = nulls.filter(|n| n.null_count() > 0) else {
             return;

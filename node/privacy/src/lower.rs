@@ -16,8 +16,9 @@ use crate::measure::{Input, InputKind, Query};
 use crate::relation::{JoinKind, Node, Relation};
 use crate::scalar::Scalar;
 
-/// The rows of a query as a plan whose columns are: the patient, the keys, the inputs. An input
-/// that is presence is Boolean; one that is a value is its number, NULL where it doesn't count.
+/// The rows of a query as a plan whose columns are: the patient, the keys, the inputs but for those
+/// that count every row. An input that is presence is Boolean; one that is a value is its number,
+/// NULL where it doesn't count.
 ///
 /// # Errors
 /// When a table is missing.
@@ -36,7 +37,7 @@ pub(crate) fn rows(
     for key in &query.keys {
         columns.push(lowering.scalar(key, &input.columns)?);
     }
-    for read in &query.inputs {
+    for read in query.inputs.iter().filter(|i| !i.is_every_row()) {
         columns.push(lowering.input(read, &input.columns)?);
     }
     let named = columns

@@ -44,6 +44,13 @@ pub(crate) struct Input {
     pub(crate) filter: Option<Scalar>,
 }
 
+impl Input {
+    /// Whether every row counts: then there is nothing to read.
+    pub(crate) fn is_every_row(&self) -> bool {
+        matches!(self.kind, InputKind::Presence(None)) && self.filter.is_none()
+    }
+}
+
 /// What a measure reads.
 #[derive(Clone, Debug)]
 pub(crate) enum InputKind {

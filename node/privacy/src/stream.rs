@@ -4,7 +4,7 @@
 use ward_schemas::template::Contribution;
 
 use crate::bound::{Seen, SelectionKey, contribution};
-use crate::lanes::Lanes;
+use crate::lanes::{Lane, Lanes};
 use crate::measure::Tally;
 
 /// What is kept of one partition's rows.
@@ -14,15 +14,30 @@ pub(crate) struct Kernel {
     tallies: Vec<Tally>,
     key: SelectionKey,
     inputs: usize,
-    cells: usize,
+    /// The inputs that count every row.
+    every_row: Vec<usize>,
     patient: Option<i64>,
     first: Option<i64>,
-    /// The current patient, by cell then input; one cell more for rows outside the domain.
+    /// The current patient's rows by cell; one cell more for rows outside the domain, which starts
+    /// at 1 so that it is never touched.
+    rows: Vec<u64>,
+    /// The same by cell, then input.
     seen: Vec<Seen>,
-    present: Vec<bool>,
+    /// The cells in which the current patient has rows.
     touched: Vec<u32>,
+    /// Where more cells are touched than a patient may keep.
+    ranked: Vec<(u64, u32)>,
     /// By tally, then cell.
     totals: Vec<Vec<i128>>,
+}
+
+/// What an input reads of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Nothing: every row counts.
+    EveryRow,
+    /// A lane.
+    Lane,
 }
 
 /// Rows that are not clustered by patient.
@@ -44,20 +59,25 @@ impl Kernel {
         limits: Contribution,
         tallies: &[Tally],
         cells: usize,
-        inputs: usize,
+        reads: &[Reads],
         key: SelectionKey,
     ) -> Self {
+        let inputs = reads.len();
+        let every_row = (0..inputs).filter(|i| reads[*i] == Reads::EveryRow);
+        let mut rows = vec![0; cells + 1];
+        rows[cells] = 1;
         Self {
+            every_row: every_row.collect(),
             limits,
             tallies: tallies.to_vec(),
             key,
             inputs,
-            cells,
             patient: None,
             first: None,
+            rows,
             seen: vec![Seen::default(); (cells + 1) * inputs],
-            present: vec![false; cells],
             touched: Vec::new(),
+            ranked: Vec::new(),
             totals: vec![vec![0; cells]; tallies.len()],
         }
     }
@@ -100,25 +120,35 @@ impl Kernel {
     fn run(&mut self, start: usize, end: usize, lanes: &Lanes) {
         let groups = &lanes.groups[start..end];
         for group in groups {
-            match self.present.get_mut(*group as usize) {
-                Some(present) if !*present => {
-                    *present = true;
-                    self.touched.push(*group);
-                }
-                _ => {}
+            let rows = &mut self.rows[*group as usize];
+            if *rows == 0 {
+                self.touched.push(*group);
             }
+            *rows += 1;
         }
         for (i, lane) in lanes.inputs.iter().enumerate() {
-            let counts = &lane.counts[start..end];
-            if lane.values.is_empty() {
-                for (group, count) in groups.iter().zip(counts) {
-                    self.seen[*group as usize * self.inputs + i].add(*count, 0);
-                }
-            } else {
-                let rows = groups.iter().zip(counts).zip(&lane.values[start..end]);
-                for ((group, count), value) in rows {
-                    self.seen[*group as usize * self.inputs + i].add(*count, *value);
-                }
+            self.read_lane(i, lane, groups, start..end);
+        }
+    }
+
+    fn read_lane(
+        &mut self,
+        input: usize,
+        lane: &Lane,
+        groups: &[u32],
+        rows: std::ops::Range<usize>,
+    ) {
+        if lane.counts.is_empty() {
+            return;
+        }
+        let counts = groups.iter().zip(&lane.counts[rows.clone()]);
+        if lane.values.is_empty() {
+            for (group, count) in counts {
+                self.seen[*group as usize * self.inputs + input].add(*count, 0);
+            }
+        } else {
+            for ((group, count), value) in counts.zip(&lane.values[rows]) {
+                self.seen[*group as usize * self.inputs + input].add(*count, *value);
             }
         }
     }
@@ -128,37 +158,38 @@ impl Kernel {
         let Some(patient) = self.patient else {
             return;
         };
-        let most = self.limits.max_groups as usize;
-        if self.touched.len() > most {
-            let key = &self.key;
-            let mut ranked: Vec<_> = self
-                .touched
-                .iter()
-                .map(|g| (key.rank(patient, *g), *g))
-                .collect();
-            ranked.select_nth_unstable(most - 1);
-            for (_, group) in ranked.drain(most..) {
-                self.forget(group as usize);
+        self.choose(patient);
+        for group in self.touched.drain(..) {
+            let cell = group as usize;
+            let seen = &mut self.seen[cell * self.inputs..(cell + 1) * self.inputs];
+            for input in &self.every_row {
+                seen[*input].rows = self.rows[cell];
             }
-            self.touched.clear();
-            self.touched
-                .extend(ranked.into_iter().map(|(_, group)| group));
-        }
-        for at in 0..self.touched.len() {
-            let group = self.touched[at] as usize;
-            let seen = &self.seen[group * self.inputs..(group + 1) * self.inputs];
             for (total, tally) in self.totals.iter_mut().zip(&self.tallies) {
-                total[group] += contribution(*tally, seen, self.limits.max_rows_per_group);
+                total[cell] += contribution(*tally, seen, self.limits.max_rows_per_group);
             }
-            self.forget(group);
+            seen.fill(Seen::default());
+            self.rows[cell] = 0;
         }
-        self.touched.clear();
-        debug_assert!(self.present.len() == self.cells);
     }
 
-    fn forget(&mut self, group: usize) {
-        self.present[group] = false;
-        self.seen[group * self.inputs..(group + 1) * self.inputs].fill(Seen::default());
+    /// Leaves in `touched` the groups that the patient keeps.
+    fn choose(&mut self, patient: i64) {
+        let most = self.limits.max_groups as usize;
+        if self.touched.len() <= most {
+            return;
+        }
+        let key = self.key.of_patient(patient);
+        let rank = |group: u32| (key.rank(group), group);
+        self.ranked.extend(self.touched.drain(..).map(rank));
+        self.ranked.select_nth_unstable(most - 1);
+        self.touched
+            .extend(self.ranked[..most].iter().map(|(_, group)| *group));
+        for (_, group) in self.ranked.drain(..).skip(most) {
+            let cell = group as usize;
+            self.rows[cell] = 0;
+            self.seen[cell * self.inputs..(cell + 1) * self.inputs].fill(Seen::default());
+        }
     }
 }
 
@@ -197,7 +228,7 @@ mod tests {
     fn kernel(rows: &[Row], batch: usize, limits: Contribution) -> Vec<Vec<i128>> {
         let mut sorted = rows.to_vec();
         sorted.sort_by_key(|r| r.0);
-        let mut kernel = Kernel::new(limits, &tallies(limits), CELLS, 1, key());
+        let mut kernel = Kernel::new(limits, &tallies(limits), CELLS, &[Reads::Lane], key());
         for rows in sorted.chunks(batch.max(1)) {
             let lane = Lane {
                 counts: rows.iter().map(|r| u8::from(r.2.is_some())).collect(),
@@ -221,7 +252,7 @@ mod tests {
         }
         let mut ranked: Vec<_> = groups
             .keys()
-            .map(|(p, g)| (*p, key().rank(*p, *g), *g))
+            .map(|(p, g)| (*p, key().of_patient(*p).rank(*g), *g))
             .collect();
         ranked.sort_unstable();
         let limit = i128::from(limits.max_rows_per_group);
@@ -336,7 +367,7 @@ mod tests {
                 limits,
                 &tallies(limits)[..1],
                 CELLS,
-                1,
+                &[Reads::Lane],
                 SelectionKey::from_bytes([seed; 16]),
             );
             let lane = Lane {
@@ -360,7 +391,7 @@ mod tests {
             max_groups: 1,
             max_rows_per_group: 1,
         };
-        let mut kernel = Kernel::new(limits, &tallies(limits), CELLS, 1, key());
+        let mut kernel = Kernel::new(limits, &tallies(limits), CELLS, &[Reads::Lane], key());
         let lane = Lane {
             counts: vec![1; 2],
             values: vec![0; 2],
