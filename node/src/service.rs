@@ -25,7 +25,7 @@ use ward_schemas::wire::{NodeStatus, TemplateOffer, TemplateSummary, WIRE_FORMAT
 use ward_transport::ConnectionPeer;
 
 use crate::answer::Answerer;
-use crate::audit::{self, Call, Who};
+use crate::audit::{Call, Who};
 use crate::error::to_status;
 use crate::flight;
 use crate::gate::Caller;
@@ -202,14 +202,12 @@ impl Service {
 /// How a node is.
 pub(crate) async fn node_status(answerer: &Answerer) -> Result<NodeStatus, Problem> {
     let state = &answerer.state;
-    let mut db = state.store.read().await?;
     Ok(NodeStatus {
         v: WIRE_FORMAT,
         node: answerer.rules.node.clone(),
         engine: ENGINE_VERSION.to_owned(),
         vocabulary: state.shelf.loaded().map(|package| package.hash()),
         has_snapshot: state.active_snapshot().await.is_ok(),
-        audit: audit::head(&mut db).await?,
     })
 }
 
