@@ -11,7 +11,7 @@ use crate::approvals::ApprovalError;
 use crate::audit::{AuditFault, HeadSyntax};
 use crate::config::ConfigError;
 use crate::init::InitError;
-use crate::store::StoreError;
+use crate::store::{HeadFileError, StoreError};
 use crate::vocabulary::VocabularyError;
 
 /// Why the node can't start, or a steward's command can't be done.
@@ -26,6 +26,9 @@ pub enum NodeError {
     /// The durable state.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The file with the newest audit head.
+    #[error(transparent)]
+    HeadFile(#[from] HeadFileError),
     /// The snapshots.
     #[error(transparent)]
     Data(#[from] ward_data::StoreError),

@@ -189,15 +189,10 @@ fn rules(config: &Config) -> Rules {
 fn exported_head(
     file: Option<&Path>,
 ) -> Result<Option<ward_schemas::partial::AuditHead>, NodeError> {
-    let Some(file) = file else {
-        return Ok(None);
-    };
-    HeadFile(file.to_owned())
-        .read()
-        .map_err(|source| NodeError::File {
-            file: file.to_owned(),
-            source,
-        })
+    match file {
+        Some(file) => Ok(HeadFile(file.to_owned()).read()?),
+        None => Ok(None),
+    }
 }
 
 /// Reads a node's signing key: for whoever must know its public half.

@@ -5,7 +5,7 @@
 //! leave anything half done.
 
 use std::fmt::Display;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,8 +158,8 @@ impl Writer {
         };
         match transaction(&mut connection, self.clock.now(), work).await {
             Ok((value, head)) => {
+                self.export(&mut connection, head).await;
                 self.connection = Some(connection);
-                self.export(head);
                 Ok(value)
             }
             Err(error) => {
@@ -170,11 +170,11 @@ impl Writer {
         }
     }
 
-    fn export(&self, head: Option<AuditHead>) {
+    async fn export(&self, db: &mut SqliteConnection, head: Option<AuditHead>) {
         if let (Some(file), Some(head)) = (&self.head_file, head)
-            && let Err(error) = file.write(head)
+            && let Err(error) = file.advance(db, head).await
         {
-            tracing::error!(file = %file.0.display(), %error, "the audit head can't be exported");
+            tracing::error!(%error, "the audit head can't be exported");
         }
     }
 }
@@ -224,22 +224,89 @@ pub(crate) struct HeadFile(pub(crate) PathBuf);
 
 impl HeadFile {
     /// The head in the file; `None` where there is no file yet.
-    pub(crate) fn read(&self) -> io::Result<Option<AuditHead>> {
+    pub(crate) fn read(&self) -> Result<Option<AuditHead>, HeadFileError> {
         match std::fs::read_to_string(&self.0) {
-            Ok(text) => audit::parse_head(&text)
-                .map(Some)
-                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e)),
+            Ok(text) => match audit::parse_head(&text) {
+                Ok(head) => Ok(Some(head)),
+                Err(_) => Err(HeadFileError::Content(self.0.clone())),
+            },
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
+            Err(e) => Err(self.unusable(e)),
         }
     }
 
-    fn write(&self, head: AuditHead) -> io::Result<()> {
-        let mut temporary = self.0.clone().into_os_string();
-        temporary.push(".new");
-        std::fs::write(&temporary, audit::format_head(head) + "\n")?;
-        std::fs::rename(&temporary, &self.0)
+    /// Puts a newer head of the same log into the file. A head that this log doesn't hold is a
+    /// witness against it, and stays.
+    async fn advance(
+        &self,
+        db: &mut SqliteConnection,
+        head: AuditHead,
+    ) -> Result<(), HeadFileError> {
+        if let Some(seen) = self.read()? {
+            if audit::hash_at(db, seen.sequence).await? != Some(seen.hash) {
+                return Err(HeadFileError::Witness {
+                    file: self.0.clone(),
+                    sequence: seen.sequence,
+                });
+            }
+            if seen.sequence >= head.sequence {
+                return Ok(());
+            }
+        }
+        self.write(head).map_err(|e| self.unusable(e))
     }
+
+    fn write(&self, head: AuditHead) -> io::Result<()> {
+        let dir = match self.0.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        };
+        let mut temporary = tempfile::NamedTempFile::new_in(dir)?;
+        writeln!(temporary, "{}", audit::format_head(head))?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(&self.0)?;
+        Ok(())
+    }
+
+    fn unusable(&self, source: io::Error) -> HeadFileError {
+        HeadFileError::File {
+            file: self.0.clone(),
+            source,
+        }
+    }
+}
+
+/// Why the file with the newest audit head can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HeadFileError {
+    /// It holds something else.
+    #[error(
+        "the head file {} holds no audit head; put the newest head that a witness has seen there, as SEQUENCE:HASH, or remove it if `ward-node audit verify --head` accepts every witness's",
+        .0.display()
+    )]
+    Content(PathBuf),
+    /// The log doesn't hold its head.
+    #[error(
+        "the head file {} has seen a record {sequence} that this node's audit log does not hold, and is kept; restore the node's newest state",
+        file.display()
+    )]
+    Witness {
+        /// The file.
+        file: PathBuf,
+        /// The record's number.
+        sequence: u64,
+    },
+    /// It can't be read or written.
+    #[error("the head file {} can't be read or written: {source}; check its path and owner", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The log can't be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Why the durable state can't be used.

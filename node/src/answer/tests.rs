@@ -460,6 +460,11 @@ async fn a_full_disk_charges_nothing() {
         .expect("an answer when there is room again");
 }
 
+async fn flush(node: &Answerer) {
+    let nothing = node.state.store.write(|_, _| Box::pin(async { Ok(()) }));
+    nothing.await.expect("a transaction");
+}
+
 /// Lets the database grow no further. The limit is the writer's connection's, and goes with it.
 async fn fill_the_disk(node: &Answerer) {
     let fill = node.state.store.write(|db, _| {
@@ -516,6 +521,52 @@ async fn a_node_that_was_rolled_back_refuses() {
         .audit_verify(Some(first.audit))
         .await;
     assert!(verified.is_err());
+}
+
+/// Of a roll-back, the file stays a witness: reopening and writing never replace it.
+#[tokio::test]
+async fn a_rolled_back_node_keeps_its_head_file() {
+    let mut hospital = Hospital::new().await;
+    let head_file = hospital.dir.path().join("head");
+    hospital.config.audit.head_file = Some(head_file.clone());
+    let old = hospital.dir.path().join("old");
+    copy_state(&hospital.data(), &old);
+    let node = hospital.node().await;
+    send(&node, &hospital.ask(1900)).await.expect("an answer");
+    // The export comes after the commit, and before the next transaction.
+    flush(&node).await;
+    let witness = fs::read_to_string(&head_file).expect("a head");
+    drop(node);
+    copy_state(&old, &hospital.data());
+    for _ in 0..3 {
+        let node = hospital.node().await;
+        // The log grows past the witness; its record there is another one.
+        for _ in 0..6 {
+            let refused = send(&node, &hospital.ask(1900)).await;
+            let refused = refused.expect_err("rolled back");
+            assert_eq!(refused.code, ErrorCode::NodeRolledBack);
+        }
+        assert_eq!(fs::read_to_string(&head_file).ok().as_ref(), Some(&witness));
+    }
+}
+
+#[tokio::test]
+async fn a_head_file_without_a_head_is_named_with_the_remedy() {
+    let mut hospital = Hospital::new().await;
+    let head_file = hospital.dir.path().join("head");
+    hospital.config.audit.head_file = Some(head_file.clone());
+    for text in ["", "yesterday's"] {
+        fs::write(&head_file, text).expect("written");
+        let options = NodeOptions {
+            clock: Arc::new(Fixed),
+            ..NodeOptions::default()
+        };
+        let opened = Node::open(hospital.config.clone(), options).await;
+        let message = opened.err().expect("no head").to_string();
+        assert!(message.contains("holds no audit head"), "{message}");
+        assert!(message.contains("audit verify --head"), "{message}");
+        assert_eq!(fs::read_to_string(&head_file).ok().as_deref(), Some(text));
+    }
 }
 
 fn copy_state(from: &Path, to: &Path) {
