@@ -5,9 +5,11 @@
 //! charge and finishes under it.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::time::{Duration, Instant};
 use ward_data::Snapshot;
@@ -71,6 +73,7 @@ pub(crate) struct Answerer {
     pub(crate) exported: Option<AuditHead>,
     pub(crate) turns: Turns,
     pub(crate) runs: Semaphore,
+    pub(crate) ticks: Ticks,
 }
 
 /// An ask that passed the gate, with what it needs to run.
@@ -108,9 +111,8 @@ impl Answerer {
     /// spawn it.
     pub(crate) async fn answer(&self, caller: &Caller, bytes: &[u8]) -> Result<Reply, Problem> {
         let admission = self.admit(Call::Ask, caller, bytes).await?;
-        let started = Instant::now();
         let result = self.answer_admitted(&admission).await;
-        wait_for_tick(started, self.state.config.answers.reply_tick()).await;
+        self.ticks.next().await;
         result
     }
 
@@ -281,11 +283,17 @@ impl Answerer {
         ask: ContentHash,
         snapshot: SnapshotId,
     ) -> Result<Reply, Problem> {
-        let released = match self.compute(admission, snapshot).await {
-            Ok(noisy) => {
-                self.reached(Stage::AfterNoise);
-                self.release(admission, ask, snapshot, &noisy).await
-            }
+        let computed = AssertUnwindSafe(self.compute(admission, snapshot)).catch_unwind();
+        let computed = computed
+            .await
+            .unwrap_or_else(|_| Err("the privacy engine panicked".to_owned()));
+        if computed.is_ok() {
+            self.reached(Stage::AfterNoise);
+        }
+        // What others can see of the outcome, from the record's time on, moves at ticks.
+        self.ticks.next().await;
+        let released = match computed {
+            Ok(noisy) => self.release(admission, ask, snapshot, &noisy).await,
             Err(reason) => Err(reason),
         };
         match released {
@@ -514,13 +522,33 @@ fn answer_failed() -> Problem {
     )
 }
 
-/// Replies leave at whole ticks after the ask was admitted, so that the time it took to compute
-/// tells little.
-async fn wait_for_tick(started: Instant, tick: Duration) {
-    let tick_ms = tick.as_millis().max(1);
-    let ticks = started.elapsed().as_millis() / tick_ms + 1;
-    let wait = u64::try_from(ticks * tick_ms).unwrap_or(u64::MAX);
-    tokio::time::sleep_until(started + Duration::from_millis(wait)).await;
+/// The coarse clock: what depends on how long a computation took moves at its ticks only. One for
+/// the whole node, so that no ask's own start shifts them.
+pub(crate) struct Ticks {
+    start: Instant,
+    length: Duration,
+}
+
+impl Ticks {
+    /// A clock that starts now.
+    pub(crate) fn start(length: Duration) -> Self {
+        Self {
+            start: Instant::now(),
+            length,
+        }
+    }
+
+    async fn next(&self) {
+        let next = next_tick(self.start.elapsed(), self.length);
+        tokio::time::sleep_until(self.start + next).await;
+    }
+}
+
+/// The first multiple of `length` after `elapsed`.
+fn next_tick(elapsed: Duration, length: Duration) -> Duration {
+    let length_ms = length.as_millis().max(1);
+    let next_ms = (elapsed.as_millis() / length_ms + 1) * length_ms;
+    Duration::from_millis(u64::try_from(next_ms).unwrap_or(u64::MAX))
 }
 
 /// Lets asks of the same content take turns.

@@ -102,7 +102,8 @@ fn rho_units(units: u64) -> Rho {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Answers {
-    /// After the charge, replies leave at multiples of this many milliseconds only.
+    /// After the charge, records are written and replies leave at multiples of this many
+    /// milliseconds since the node's start only.
     pub reply_tick_ms: u64,
     /// How many asks are computed at once; others wait.
     pub max_concurrent: usize,

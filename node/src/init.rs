@@ -272,8 +272,8 @@ max_rho_per_ask = "0.02"
 
 # How answers are computed and when they leave.
 [answers]
-# Replies leave at multiples of this many milliseconds, so that their timing tells little about the
-# data; at least 50.
+# Records are written and replies leave at multiples of this many milliseconds, so that their timing
+# tells little about the data; at least 50.
 reply_tick_ms = 250
 # How many asks are computed at once; others wait.
 max_concurrent = 2

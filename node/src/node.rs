@@ -16,7 +16,7 @@ use ward_schemas::jws::{KeyRing, SigningKey, VerifyingKey};
 use ward_schemas::names::NodeName;
 use ward_transport::{ClientAuth, TlsConnection, TlsFiles};
 
-use crate::answer::{Answerer, Stages, Turns};
+use crate::answer::{Answerer, Stages, Ticks, Turns};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, CoordinatorConfig};
 use crate::error::NodeError;
@@ -64,6 +64,7 @@ impl Node {
         let state = State::open(config, options.clock).await?;
         let rules = rules(&state.config);
         let runs = Semaphore::new(state.config.answers.max_concurrent);
+        let ticks = Ticks::start(state.config.answers.reply_tick());
         Ok(Self {
             answerer: Arc::new(Answerer {
                 state,
@@ -75,6 +76,7 @@ impl Node {
                 exported,
                 turns: Turns::default(),
                 runs,
+                ticks,
             }),
         })
     }

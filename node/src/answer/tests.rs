@@ -361,6 +361,84 @@ impl Stages for Crash {
     }
 }
 
+/// Tells that an ask has its noisy integers.
+struct Computed(tokio::sync::Notify);
+
+impl Stages for Computed {
+    fn reached(&self, stage: Stage) {
+        if stage == Stage::AfterNoise {
+            self.0.notify_one();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_computed_is_recorded_at_a_tick() {
+    let mut hospital = Hospital::new().await;
+    hospital.config.answers.reply_tick_ms = 3_600_000;
+    let computed = Arc::new(Computed(tokio::sync::Notify::new()));
+    let node = hospital.node_with(Some(Arc::clone(&computed) as _)).await;
+    let asking = tokio::spawn({
+        let (node, ask) = (Arc::clone(&node), hospital.ask(1900));
+        async move { send(&node, &ask).await.map(drop) }
+    });
+    computed.0.notified().await;
+    // Each takes its place behind whatever the ask has given to the one writer.
+    for _ in 0..50 {
+        flush(&node).await;
+    }
+    let events = hospital.events().await;
+    assert_eq!(count(&events, charged), 1);
+    assert_eq!(count(&events, |e| matches!(e, Event::Answered { .. })), 0);
+    assert!(!asking.is_finished(), "it waits for the tick");
+    asking.abort();
+}
+
+#[test]
+fn ticks_are_multiples_of_their_length() {
+    let ms = Duration::from_millis;
+    for (elapsed, next) in [
+        (0, 50),
+        (1, 50),
+        (49, 50),
+        (50, 100),
+        (51, 100),
+        (1234, 1250),
+    ] {
+        assert_eq!(next_tick(ms(elapsed), ms(50)), ms(next), "{elapsed} ms");
+    }
+    assert_eq!(next_tick(Duration::from_micros(99_999), ms(50)), ms(100));
+}
+
+#[derive(Debug)]
+struct Panics;
+
+impl ward_privacy::FrozenNoise for Panics {
+    fn draw(&self, _sigma: ward_schemas::rho::Sigma, _length: usize) -> Vec<i64> {
+        panic!("no noise")
+    }
+}
+
+#[tokio::test]
+async fn a_panic_after_the_charge_is_a_failure_like_any_other() {
+    let hospital = Hospital::new().await;
+    let options = NodeOptions {
+        noise: NoiseSource::frozen(Box::new(Panics)),
+        clock: Arc::new(Fixed),
+        ..NodeOptions::default()
+    };
+    let node = Node::open(hospital.config.clone(), options).await;
+    let node = node.expect("a node").answerer;
+    let failed = send(&node, &hospital.ask(1900)).await.expect_err("a panic");
+    assert_eq!(failed, answer_failed());
+    let events = hospital.events().await;
+    assert_eq!(count(&events, charged), 1);
+    assert_eq!(count(&events, |e| matches!(e, Event::Failed { .. })), 1);
+    let node = hospital.node().await;
+    send(&node, &hospital.ask(1900)).await.expect("the retry");
+    assert_eq!(count(&hospital.events().await, charged), 1);
+}
+
 async fn crash(hospital: &Hospital, at: Stage, ask: &Ask) {
     let done = AtomicBool::new(false);
     let node = hospital.node_with(Some(Arc::new(Crash { at, done }))).await;
