@@ -20,7 +20,7 @@ use crate::error::NodeError;
 use crate::keys;
 use crate::state::state_file;
 use crate::steward;
-use crate::store::Store;
+use crate::store::{Setup, Store};
 
 /// The configuration's file name in a node's directory.
 pub const CONFIG_FILE: &str = "ward-node.toml";
@@ -86,8 +86,12 @@ pub async fn init(dir: &Path, options: &InitOptions) -> Result<Initialised, Node
     }
     let (request, key) = write_files(dir, options)?;
     let config = Config::load(&config_file)?;
-    let state = state_file(&config.data_dir);
-    let store = Store::open(&state, config.audit.head_file, Arc::new(SystemClock)).await?;
+    let store = Store::create(Setup {
+        file: state_file(&config.data_dir),
+        head_file: config.audit.head_file,
+        clock: Arc::new(SystemClock),
+    });
+    let store = store.await?;
     let event = Event::Initialised {
         node: options.name.clone(),
         by: steward::user(),

@@ -13,7 +13,7 @@ use crate::approvals::{self, Programs, Standings};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::NodeError;
-use crate::store::Store;
+use crate::store::{Setup, Store};
 use crate::vocabulary::Shelf;
 
 /// A node's state on disk, opened.
@@ -26,15 +26,16 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Opens the state that a configuration names, and makes it where there is none.
+    /// Opens the state that a configuration names.
     pub(crate) async fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
         let dir = &config.data_dir;
-        std::fs::create_dir_all(dir).map_err(|source| NodeError::File {
-            file: dir.clone(),
-            source,
-        })?;
-        let head_file = config.audit.head_file.clone();
-        let store = Store::open(&state_file(dir), head_file, clock).await?;
+        let setup = Setup {
+            file: state_file(dir),
+            head_file: config.audit.head_file.clone(),
+            clock,
+        };
+        let store = Store::open(setup).await?;
+        keep_private(dir);
         let data = ward_data::Store::open(dir)?;
         let wanted = config.vocabulary.as_ref().map(|v| v.hash);
         let shelf = Arc::new(Shelf::new(dir.join("vocabulary"), wanted));
@@ -114,6 +115,18 @@ impl State {
                 Err(unusable())
             }
             Err(_) => Err(unusable()),
+        }
+    }
+}
+
+/// Nobody but the service's user may see the directory.
+fn keep_private(dir: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let private = std::fs::Permissions::from_mode(0o700);
+        if let Err(error) = std::fs::set_permissions(dir, private) {
+            tracing::warn!(%error, dir = %dir.display(), "others may be able to read data_dir; give it to the service's user alone");
         }
     }
 }

@@ -38,29 +38,41 @@ pub(crate) struct Store {
 
 type Job = Box<dyn for<'w> FnOnce(&'w mut Writer) -> BoxFuture<'w, ()> + Send>;
 
+/// Where the state is, and by which time it goes.
+pub(crate) struct Setup {
+    pub(crate) file: PathBuf,
+    pub(crate) head_file: Option<PathBuf>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
 impl Store {
-    /// Opens the state in a file, and makes it where there is none.
-    pub(crate) async fn open(
-        file: &Path,
-        head_file: Option<PathBuf>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        let open = |source| StoreError::Open {
-            file: file.to_owned(),
-            source,
-        };
-        let mut connection = options.connect().await.map_err(open)?;
-        migrations()
-            .run(&mut connection)
-            .await
-            .map_err(|e| open(e.into()))?;
+    /// Makes a new, empty state; nothing but `init` may. Until its first record is written it
+    /// can't be opened.
+    pub(crate) async fn create(setup: Setup) -> Result<Self, StoreError> {
+        if setup.file.exists() {
+            return Err(StoreError::Exists(setup.file));
+        }
+        let (options, connection) = connect(&setup.file, true).await?;
+        Ok(Self::start(setup, options, connection))
+    }
+
+    /// Opens the state of a node that was made. A missing or empty one is refused: it would
+    /// forget what was spent.
+    pub(crate) async fn open(setup: Setup) -> Result<Self, StoreError> {
+        if !setup.file.exists() {
+            return Err(StoreError::Missing(setup.file));
+        }
+        let (options, mut connection) = connect(&setup.file, false).await?;
+        if audit::head(&mut connection).await?.is_none() {
+            return Err(StoreError::Empty(setup.file));
+        }
+        Ok(Self::start(setup, options, connection))
+    }
+
+    fn start(setup: Setup, options: SqliteConnectOptions, connection: SqliteConnection) -> Self {
+        let Setup {
+            head_file, clock, ..
+        } = setup;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_lazy_with(options.clone().pragma("query_only", "on"));
@@ -72,11 +84,11 @@ impl Store {
             head_file: head_file.map(HeadFile),
         };
         tokio::spawn(task.run(jobs));
-        Ok(Self {
+        Self {
             writer,
             readers,
             clock,
-        })
+        }
     }
 
     /// Runs `work` in one durable transaction, at the ledger's time, which is handed to it. On any
@@ -119,6 +131,29 @@ impl Store {
         let highest = highest_time(&mut db).await?;
         Ok(to_micros(self.clock.now()).max(highest))
     }
+}
+
+async fn connect(
+    file: &Path,
+    create: bool,
+) -> Result<(SqliteConnectOptions, SqliteConnection), StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(create)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT);
+    let open = |source| StoreError::Open {
+        file: file.to_owned(),
+        source,
+    };
+    let mut connection = options.connect().await.map_err(open)?;
+    migrations()
+        .run(&mut connection)
+        .await
+        .map_err(|e| open(e.into()))?;
+    Ok((options.create_if_missing(false), connection))
 }
 
 fn migrations() -> Migrator {
@@ -312,6 +347,21 @@ pub enum HeadFileError {
 /// Why the durable state can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// There is none.
+    #[error(
+        "the node's state {} is missing, and a new one would forget what was spent; correct `data_dir`, or restore the directory from its newest backup",
+        .0.display()
+    )]
+    Missing(PathBuf),
+    /// It was never written, or emptied.
+    #[error(
+        "the node's state {} holds no audit record, so it is not the one that `ward-node init` made; restore the directory from its newest backup",
+        .0.display()
+    )]
+    Empty(PathBuf),
+    /// There is one where a new one should be.
+    #[error("the state {} exists, and nothing is overwritten; choose another directory", .0.display())]
+    Exists(PathBuf),
     /// It can't be opened.
     #[error(
         "the node's state {} can't be opened: {source}; check that the directory exists, belongs to this user and has free space",
@@ -374,6 +424,37 @@ mod tests {
         }
     }
 
+    fn setup(dir: &Path, clock: Arc<Given>) -> Setup {
+        Setup {
+            file: dir.join("state.db"),
+            head_file: None,
+            clock,
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_state_that_was_made_can_be_opened() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let clock = Arc::new(Given(Mutex::new(at(1000))));
+        let open = || Store::open(setup(dir.path(), Arc::clone(&clock)));
+        let create = || Store::create(setup(dir.path(), Arc::clone(&clock)));
+        let missing = open().await.err().expect("nothing there");
+        assert!(matches!(missing, StoreError::Missing(_)), "{missing}");
+        assert!(missing.to_string().contains("newest backup"), "{missing}");
+        assert!(!dir.path().join("state.db").exists(), "nothing was made");
+        let store = create().await.expect("a store");
+        let empty = open().await.err().expect("no record");
+        assert!(matches!(empty, StoreError::Empty(_)), "{empty}");
+        assert!(empty.to_string().contains("newest backup"), "{empty}");
+        store
+            .write(|db, now| Box::pin(audit::append(db, now, event())))
+            .await
+            .expect("a record");
+        open().await.expect("the store");
+        let exists = create().await.err().expect("there is one");
+        assert!(matches!(exists, StoreError::Exists(_)), "{exists}");
+    }
+
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).expect("in range")
     }
@@ -390,8 +471,12 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let clock = Arc::new(Given(Mutex::new(at(1000))));
         let file = dir.path().join("state.db");
-        let open = || Store::open(&file, None, Arc::clone(&clock) as Arc<dyn Clock>);
-        let store = open().await.expect("a store");
+        let setup = || Setup {
+            file: file.clone(),
+            head_file: None,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        };
+        let store = Store::create(setup()).await.expect("a store");
         let now = |store: Store| async move {
             store
                 .write(|_, now| Box::pin(async move { Ok(now) }))
@@ -401,8 +486,12 @@ mod tests {
         assert_eq!(now(store.clone()).await, at(1000));
         *clock.0.lock().expect("unpoisoned") = at(500);
         assert_eq!(now(store.clone()).await, at(1000));
+        store
+            .write(|db, now| Box::pin(audit::append(db, now, event())))
+            .await
+            .expect("a record");
         drop(store);
-        let store = open().await.expect("the store again");
+        let store = Store::open(setup()).await.expect("the store again");
         assert_eq!(store.now().await.expect("a time"), at(1000));
         assert_eq!(now(store).await, at(1000));
     }
@@ -411,7 +500,7 @@ mod tests {
     async fn a_full_disk_leaves_everything_as_it_was() {
         let dir = tempfile::tempdir().expect("a directory");
         let clock = Arc::new(Given(Mutex::new(at(1000))));
-        let store = Store::open(&dir.path().join("state.db"), None, clock)
+        let store = Store::create(setup(dir.path(), clock))
             .await
             .expect("a store");
         let before = store
@@ -448,7 +537,7 @@ mod tests {
     async fn work_goes_on_when_whoever_asked_is_gone() {
         let dir = tempfile::tempdir().expect("a directory");
         let clock = Arc::new(Given(Mutex::new(at(1000))));
-        let store = Store::open(&dir.path().join("state.db"), None, clock)
+        let store = Store::create(setup(dir.path(), clock))
             .await
             .expect("a store");
         let (started, begun) = oneshot::channel();
@@ -480,10 +569,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let head_file = dir.path().join("head");
         let clock = Arc::new(Given(Mutex::new(at(1000))));
-        let state = dir.path().join("state.db");
-        let store = Store::open(&state, Some(head_file.clone()), clock)
-            .await
-            .expect("a store");
+        let store = Store::create(Setup {
+            head_file: Some(head_file.clone()),
+            ..setup(dir.path(), clock)
+        });
+        let store = store.await.expect("a store");
         let head = store
             .write(|db, now| Box::pin(audit::append(db, now, event())))
             .await

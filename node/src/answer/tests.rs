@@ -769,6 +769,37 @@ async fn a_node_without_data_or_vocabulary_says_so() {
 }
 
 #[tokio::test]
+async fn a_node_without_its_ledger_does_not_start_a_new_one() {
+    let hospital = Hospital::new().await;
+    for name in ["state.db", "state.db-wal", "state.db-shm"] {
+        let _ = fs::remove_file(hospital.data().join(name));
+    }
+    let node = Node::open(hospital.config.clone(), NodeOptions::default()).await;
+    let steward = Steward::open(hospital.config.clone()).await;
+    for refused in [node.err(), steward.err()] {
+        let message = refused.expect("no ledger").to_string();
+        assert!(message.contains("state.db is missing"), "{message}");
+        assert!(message.contains("newest backup"), "{message}");
+    }
+    assert!(!hospital.data().join("state.db").exists());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_may_see_the_data() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let hospital = Hospital::new().await;
+    let mode = || {
+        let data = fs::metadata(hospital.data()).expect("a directory");
+        data.permissions().mode() & 0o777
+    };
+    assert_eq!(mode(), 0o700);
+    fs::set_permissions(hospital.data(), fs::Permissions::from_mode(0o755)).expect("set");
+    hospital.node().await;
+    assert_eq!(mode(), 0o700);
+}
+
+#[tokio::test]
 async fn a_damaged_snapshot_charges_nothing() {
     let hospital = Hospital::new().await;
     let snapshot = active(&hospital).await;

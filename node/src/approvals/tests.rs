@@ -1,5 +1,6 @@
 use super::*;
 use crate::clock::SystemClock;
+use crate::store::Setup;
 
 fn template(id: &str, version: &str, content: &str) -> TemplateRef {
     TemplateRef {
@@ -11,10 +12,12 @@ fn template(id: &str, version: &str, content: &str) -> TemplateRef {
 
 async fn inbox(templates: &[TemplateRef]) -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().expect("a directory");
-    let file = dir.path().join("state.db");
-    let store = Store::open(&file, None, Arc::new(SystemClock))
-        .await
-        .expect("a store");
+    let store = Store::create(Setup {
+        file: dir.path().join("state.db"),
+        head_file: None,
+        clock: Arc::new(SystemClock),
+    });
+    let store = store.await.expect("a store");
     for template in templates {
         let offered = offer(
             &store,

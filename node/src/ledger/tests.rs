@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::store::Store;
+use crate::store::{Setup, Store};
 
 fn account(permit: u8) -> PermitAccount {
     PermitAccount {
@@ -130,10 +130,12 @@ fn a_charge_comes_free_after_a_year_and_never_in_the_lifetime() {
 
 async fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().expect("a directory");
-    let file = dir.path().join("state.db");
-    let store = Store::open(&file, None, Arc::new(SystemClock))
-        .await
-        .expect("a store");
+    let store = Store::create(Setup {
+        file: dir.path().join("state.db"),
+        head_file: None,
+        clock: Arc::new(SystemClock),
+    });
+    let store = store.await.expect("a store");
     (dir, store)
 }
 
