@@ -29,6 +29,9 @@ fn by_token(requesters: &[RequesterConfig], header: &str) -> Result<Subject, Pro
     let token = header
         .strip_prefix("Bearer ")
         .ok_or_else(|| refused("the Authorization header is not a bearer token"))?;
+    if token.trim().is_empty() {
+        return Err(refused("the bearer token is empty"));
+    }
     let hash = TokenHash::of(token.trim());
     // No early end: all hashes are compared, each in constant time.
     let matches = requesters
@@ -90,6 +93,16 @@ mod tests {
     fn a_token_is_its_requester() {
         let subject = authenticate(&requesters(), None, Some("Bearer ada's"));
         assert_eq!(subject, Ok(ada()));
+    }
+
+    #[test]
+    fn an_empty_token_is_nobodys_even_where_it_is_listed() {
+        let open = RequesterConfig {
+            subject: ada(),
+            token_sha256: Some(TokenHash::of("")),
+        };
+        let refused = authenticate(&[open], None, Some("Bearer  ")).expect_err("refused");
+        assert!(refused.detail.contains("empty"), "{refused}");
     }
 
     #[test]

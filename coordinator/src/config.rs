@@ -127,6 +127,17 @@ impl Config {
         let nodes = self.nodes.iter().map(|n| n.name.to_string());
         let keys = self.nodes.iter().map(|n| n.key.to_string());
         let bodies = self.access_bodies.iter().map(|b| b.key.to_string());
+        self.check_unique(file)?;
+        let open = |r: &&RequesterConfig| r.token_sha256 == Some(TokenHash::of(""));
+        self.requesters.iter().find(open).map_or(Ok(()), |open| {
+            Err(ConfigError::EmptyToken {
+                file: file.to_owned(),
+                subject: open.subject.clone(),
+            })
+        })
+    }
+
+    fn check_unique(&self, file: &Path) -> Result<(), ConfigError> {
         let subjects = self.requesters.iter().map(|r| r.subject.to_string());
         let tokens = self.requesters.iter().filter_map(|r| r.token_sha256);
         let twice = first_twice(nodes)
@@ -363,6 +374,14 @@ mod tests {
     use super::*;
     use ward_schemas::jws::SigningKey;
 
+    /// A token that everybody has.
+    #[error("{}: token_sha256 of {subject} is the hash of the empty token, which anybody can present; give a token of at least 32 random characters, or leave token_sha256 out", file.display())]
+    EmptyToken {
+        /// The file.
+        file: PathBuf,
+        /// Whose token.
+        subject: Subject,
+    },
     const MINIMAL: &str = r#"
 listen = "127.0.0.1:0"
 data = "data"
@@ -428,6 +447,17 @@ ca = "tls/ca.pem"
     }
 
     #[test]
+    #[test]
+    fn the_empty_token_is_nobodys() {
+        let requester = |token| {
+            let hash = TokenHash::of(token);
+            format!("{MINIMAL}[[requesters]]\nsubject = \"ada\"\ntoken_sha256 = \"{hash}\"\n")
+        };
+        let error = refuse(&requester(""));
+        assert!(error.contains("of ada is the hash of the empty"), "{error}");
+        assert!(parse(&requester("ada's")).is_ok());
+    }
+
     fn token_hashes_differ_by_any_byte() {
         assert_eq!(TokenHash::of("a"), TokenHash::of("a"));
         assert_ne!(TokenHash::of("a"), TokenHash::of("b"));

@@ -60,7 +60,7 @@ pub enum InitError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, TokenHash};
 
     #[test]
     fn what_init_writes_can_be_read_and_names_every_field() {
@@ -78,6 +78,9 @@ mod tests {
     fn the_examples_in_it_can_be_uncommented() {
         let key = "ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
         let text = CONFIG.replace("\n#: ", "\n").replace("ed25519:…", key);
+        // As it is, the example lets nobody in.
+        assert!(Config::parse(&text, Path::new("coordinator.toml")).is_err());
+        let text = text.replace('…', &TokenHash::of("ada's").to_string());
         let config = Config::parse(&text, Path::new("coordinator.toml")).expect("config");
         assert_eq!(config.nodes.len(), 1);
         assert_eq!(config.access_bodies.len(), 1);
