@@ -147,6 +147,13 @@ fn ask_content(expected: &Expected<'_>, claims: &PartialClaims) -> AskContent {
 }
 
 fn check_witness(expected: &Expected<'_>, audit: AuditHead) -> Result<(), Problem> {
+    // No log gets so long, and the database could not hold it.
+    if i64::try_from(audit.sequence).is_err() {
+        return Err(refused(format!(
+            "the audit log of {} claims {} records, more than there can be",
+            expected.node, audit.sequence
+        )));
+    }
     let Some(seen) = expected.witness else {
         return Ok(());
     };
@@ -267,6 +274,14 @@ mod tests {
     fn another_key_is_refused() {
         let stranger = SigningKey::generate().expect("randomness");
         refusal(|a| a.signer = Some(stranger));
+    }
+
+    #[test]
+    fn an_audit_log_longer_than_can_be_is_refused() {
+        let longest = i64::MAX.unsigned_abs();
+        assert!(judge(|a| a.audit.sequence = longest).is_ok());
+        let detail = refusal(|a| a.audit.sequence = longest + 1);
+        assert!(detail.contains("log of a"), "{detail}");
     }
 
     #[test]

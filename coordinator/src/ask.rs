@@ -21,7 +21,7 @@ use ward_schemas::wire::{AskEvent, AskRequest, NodeQuote, Phase, Quote, QuoteRep
 use crate::accept::{Accepted, Expected, accept_partial};
 use crate::agree::{Agreed, Quotes, choose_plan, widths};
 use crate::node::Node;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// Nodes by name, and what is remembered of them.
 #[derive(Debug)]
@@ -108,9 +108,7 @@ pub(crate) async fn ask(
         return Err(Failure::internal("quotes without a plan"));
     };
     let answers = answers(network, checked, &agreed, quotes, &witnesses, events).await;
-    remember_heads(&network.store, &answers)
-        .await
-        .map_err(Failure::internal)?;
+    remember_heads(&network.store, &answers).await;
     checked.enough(answers.values().flatten().count(), || outcomes(&answers))?;
     merge(checked, id, &agreed, answers).await
 }
@@ -245,13 +243,16 @@ async fn answer(
     accepted
 }
 
-async fn remember_heads(store: &Store, answers: &Answers) -> Result<(), StoreError> {
+/// A head that can't be kept is told to the operator: the nodes have charged, so the release goes
+/// on without it.
+async fn remember_heads(store: &Store, answers: &Answers) {
     for (node, answer) in answers {
-        if let Ok(accepted) = answer {
-            store.witness(node, accepted.audit).await?;
+        if let Ok(accepted) = answer
+            && let Err(error) = store.witness(node, accepted.audit).await
+        {
+            tracing::error!(%node, %error, "the node's audit head can't be kept");
         }
     }
-    Ok(())
 }
 
 /// Merges off the async threads: a release may have a million cells.
@@ -344,6 +345,18 @@ mod tests {
         assert_eq!(problem.code, ErrorCode::TooFewNodes);
         assert!(problem.detail.contains("at least 2"), "{problem}");
         assert_eq!(too_few(&permit, 2), None);
+    }
+
+    #[tokio::test]
+    async fn a_head_that_can_not_be_kept_holds_up_no_other() {
+        let dir = tempfile::tempdir().expect("directory");
+        let store = Store::open(dir.path()).await.expect("store");
+        let mut endless = accepted("a");
+        endless.audit.sequence = u64::MAX;
+        let answers = Answers::from([(node("a"), Ok(endless)), (node("b"), Ok(accepted("b")))]);
+        remember_heads(&store, &answers).await;
+        let kept = store.witnesses().await.expect("read");
+        assert_eq!(kept, [(node("b"), accepted("b").audit)].into());
     }
 
     #[test]

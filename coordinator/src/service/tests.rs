@@ -242,6 +242,15 @@ async fn a_node_is_told_of_the_newest_audit_head_seen_of_it() {
 }
 
 #[tokio::test]
+async fn an_audit_log_longer_than_can_be_costs_its_node_the_release_and_nobody_else() {
+    let world = World::new([Script::Answers, Script::EndlessLog]).await;
+    let events = world.ask(&world.request(1, |_| {})).await;
+    let expected = [None, Some(ErrorCode::PartialRefused)];
+    assert_eq!(left_out(&done(&events).nodes), expected);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn too_few_nodes_are_found_out_before_any_is_charged() {
     let world = World::new([
         Script::Answers,

@@ -36,6 +36,8 @@ pub(crate) enum Script {
     Answers,
     /// Answers with a test's noise.
     Frozen,
+    /// Answers, out of an audit log longer than can be.
+    EndlessLog,
     /// Refuses quotes.
     Refuses(ErrorCode),
     /// Quotes, and breaks off so many answers.
@@ -136,6 +138,9 @@ impl Service {
         let mut answer = Answer::of(&self.name, &self.plan(ask));
         if matches!(self.script, Script::Frozen) {
             answer.claims.noise = NoiseKind::Frozen;
+        }
+        if matches!(self.script, Script::EndlessLog) {
+            answer.audit.sequence = u64::MAX;
         }
         let signed = answer.sign(&self.key);
         let mut values = ListBuilder::new(Int64Builder::new());
