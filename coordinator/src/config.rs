@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -48,6 +48,9 @@ pub struct Config {
     /// How often templates are offered to nodes again.
     #[serde(default = "defaults::offer_interval_seconds")]
     pub offer_interval_seconds: NonZeroU64,
+    /// How many asks may run at once; further ones wait.
+    #[serde(default = "defaults::max_concurrent_asks")]
+    pub max_concurrent_asks: NonZeroU16,
     /// How long asks under way may go on after a request to stop.
     #[serde(default = "defaults::drain_seconds")]
     pub drain_seconds: NonZeroU64,
@@ -124,9 +127,6 @@ impl Config {
     }
 
     fn check(&self, file: &Path) -> Result<(), ConfigError> {
-        let nodes = self.nodes.iter().map(|n| n.name.to_string());
-        let keys = self.nodes.iter().map(|n| n.key.to_string());
-        let bodies = self.access_bodies.iter().map(|b| b.key.to_string());
         self.check_unique(file)?;
         let open = |r: &&RequesterConfig| r.token_sha256 == Some(TokenHash::of(""));
         self.requesters.iter().find(open).map_or(Ok(()), |open| {
@@ -138,6 +138,9 @@ impl Config {
     }
 
     fn check_unique(&self, file: &Path) -> Result<(), ConfigError> {
+        let nodes = self.nodes.iter().map(|n| n.name.to_string());
+        let keys = self.nodes.iter().map(|n| n.key.to_string());
+        let bodies = self.access_bodies.iter().map(|b| b.key.to_string());
         let subjects = self.requesters.iter().map(|r| r.subject.to_string());
         let tokens = self.requesters.iter().filter_map(|r| r.token_sha256);
         let twice = first_twice(nodes)
@@ -197,7 +200,7 @@ fn first_twice(values: impl Iterator<Item = String>) -> Option<String> {
 }
 
 mod defaults {
-    use std::num::{NonZeroU32, NonZeroU64};
+    use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 
     const fn seconds(n: u64) -> NonZeroU64 {
         match NonZeroU64::new(n) {
@@ -228,6 +231,10 @@ mod defaults {
 
     pub(super) fn offer_interval_seconds() -> NonZeroU64 {
         seconds(60)
+    }
+
+    pub(super) fn max_concurrent_asks() -> NonZeroU16 {
+        NonZeroU16::MIN.saturating_add(31)
     }
 
     pub(super) fn drain_seconds() -> NonZeroU64 {
@@ -367,13 +374,6 @@ pub enum ConfigError {
         /// Its value.
         value: String,
     },
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ward_schemas::jws::SigningKey;
-
     /// A token that everybody has.
     #[error("{}: token_sha256 of {subject} is the hash of the empty token, which anybody can present; give a token of at least 32 random characters, or leave token_sha256 out", file.display())]
     EmptyToken {
@@ -382,6 +382,13 @@ mod tests {
         /// Whose token.
         subject: Subject,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ward_schemas::jws::SigningKey;
+
     const MINIMAL: &str = r#"
 listen = "127.0.0.1:0"
 data = "data"
@@ -441,13 +448,6 @@ ca = "tls/ca.pem"
     }
 
     #[test]
-    fn a_missing_file_says_how_to_make_one() {
-        let error = Config::load(Path::new("/nowhere/coordinator.toml")).expect_err("missing");
-        assert!(error.to_string().contains("ward-coordinator init"));
-    }
-
-    #[test]
-    #[test]
     fn the_empty_token_is_nobodys() {
         let requester = |token| {
             let hash = TokenHash::of(token);
@@ -458,6 +458,13 @@ ca = "tls/ca.pem"
         assert!(parse(&requester("ada's")).is_ok());
     }
 
+    #[test]
+    fn a_missing_file_says_how_to_make_one() {
+        let error = Config::load(Path::new("/nowhere/coordinator.toml")).expect_err("missing");
+        assert!(error.to_string().contains("ward-coordinator init"));
+    }
+
+    #[test]
     fn token_hashes_differ_by_any_byte() {
         assert_eq!(TokenHash::of("a"), TokenHash::of("a"));
         assert_ne!(TokenHash::of("a"), TokenHash::of("b"));

@@ -9,7 +9,7 @@ use chrono::Utc;
 use futures::future::join_all;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use ward_omop::vocabulary::{Package, PackageError};
 use ward_schemas::canonical::ContentHash;
@@ -45,6 +45,8 @@ struct Inner {
     network: Network,
     offers: Offers,
     jobs: Mutex<JoinSet<()>>,
+    /// One permit for each ask that may run at once.
+    slots: Semaphore,
 }
 
 impl Coordinator {
@@ -67,6 +69,7 @@ impl Coordinator {
         };
         let bodies = config.access_bodies.iter();
         Ok(Self(Arc::new(Inner {
+            slots: Semaphore::new(config.max_concurrent_asks.get().into()),
             access_bodies: KeyRing::new(bodies.map(|b| (b.key, b.name.clone()))),
             config,
             tls,
@@ -143,7 +146,7 @@ impl Coordinator {
         ask::quote(&self.0.network, &checked).await
     }
 
-    /// Opens a job for an ask. It goes on when nobody receives its events any more; the last one
+    /// Opens a job for an ask. It waits while `max_concurrent_asks` are under way, goes on when nobody receives its events any more, and its last event
     /// is [`AskEvent::Done`] or [`AskEvent::Failed`].
     ///
     /// # Errors
@@ -176,6 +179,8 @@ impl Coordinator {
             release: id,
             nodes: checked.permit.nodes.iter().cloned().collect(),
         });
+        // Never closed: this waits, and does not fail.
+        let _slot = self.0.slots.acquire().await;
         let mut result = ask::ask(&self.0.network, &checked, id, &events).await;
         if let Ok(release) = &result
             && let Err(error) = self.store().release(release).await

@@ -1,7 +1,7 @@
 //! The whole coordinator on loopback, with real TLS and Flight, among nodes that misbehave.
 
 use std::fs;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::sync::atomic::AtomicU32;
 
 use futures::StreamExt;
@@ -15,7 +15,7 @@ use ward_schemas::jws::{MessageKind, SigningKey};
 use ward_schemas::permit::Permit;
 use ward_schemas::problem::{ErrorCode, ProblemDocument};
 use ward_schemas::release::{Outcome, Release};
-use ward_schemas::wire::{Decision, ReleaseSummary, WIRE_FORMAT};
+use ward_schemas::wire::{Decision, Phase, ReleaseSummary, WIRE_FORMAT};
 use ward_transport::TlsFiles;
 
 use super::*;
@@ -431,5 +431,43 @@ async fn events_tell_of_every_node_in_order() {
         .collect();
     let expected = ["accepted", "quoting", "asked", "answered", "done"];
     assert_eq!(told, expected.map(Some));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn asks_over_the_cap_wait() {
+    let world = World::with([Script::Silent], |c| {
+        c.max_concurrent_asks = NonZeroU16::MIN;
+        c.answer_deadline_seconds = NonZeroU64::MIN;
+    })
+    .await;
+    let ask = async || {
+        let events = world.coordinator.ask(world.request(1, |_| {}), ada()).await;
+        events.expect("opened")
+    };
+    let (mut first, mut second) = (ask().await, ask().await);
+    assert!(matches!(
+        second.recv().await,
+        Some(AskEvent::Accepted { .. })
+    ));
+    // The first has its answer's whole deadline, in which the second could have begun.
+    loop {
+        match first.recv().await.expect("an end") {
+            AskEvent::Node {
+                phase: Phase::LeftOut,
+                ..
+            } => break,
+            _ => assert!(second.is_empty(), "the second began beside the first"),
+        }
+    }
+    assert!(second.is_empty(), "the second began beside the first");
+    let next = second.recv().await;
+    assert!(matches!(
+        next,
+        Some(AskEvent::Node {
+            phase: Phase::Quoting,
+            ..
+        })
+    ));
     world.stop().await;
 }
