@@ -54,7 +54,7 @@ pub async fn run(cli: Cli, screen: &mut Screen<'_>) -> Result<(), CommandError> 
         Command::Template(TemplateCommand::Show { id, source }) => {
             let detail = connect(connection)?.template(&id).await?;
             screen.print(&if source {
-                detail.source
+                render::source(&detail)
             } else {
                 render::template(&detail, screen.width, screen.color)
             })

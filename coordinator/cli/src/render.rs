@@ -52,6 +52,11 @@ pub fn templates(templates: &[TemplateSummary], width: usize, color: bool) -> St
     blocks.collect::<Vec<_>>().join("\n")
 }
 
+/// One template's TOML file as the coordinator gives it, safe for a terminal.
+pub fn source(detail: &TemplateDetail) -> String {
+    printable(&detail.source)
+}
+
 /// One template: what it asks, its parameters, and where it stands at each node.
 pub fn template(detail: &TemplateDetail, width: usize, color: bool) -> String {
     let ink = Ink(color);

@@ -414,6 +414,17 @@ fn detail() -> TemplateDetail {
 }
 
 #[test]
+fn a_templates_source_can_not_drive_the_terminal() {
+    assert_eq!(source(&detail()), TEMPLATE);
+    let hostile = TemplateDetail {
+        source: "# \x1b]0;owned\x07\n\tid = 'a\u{202e}b'\n".into(),
+        ..detail()
+    };
+    let expected = "# \u{fffd}]0;owned\u{fffd}\n\tid = 'a\u{fffd}b'\n";
+    assert_eq!(source(&hostile), expected);
+}
+
+#[test]
 fn a_template_for_people() {
     let expected = "\
 HbA1c by age and sex
