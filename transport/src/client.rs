@@ -46,7 +46,7 @@ pub fn channel(
 }
 
 /// An HTTP client that trusts `ca` alone, and presents `identity` where given. `resolve` sends a
-/// host name to a fixed address. Neither redirects nor proxies in the environment are followed:
+/// host name to a fixed address; a port in a URL goes before the address's. Neither redirects nor proxies in the environment are followed:
 /// both could learn who asks.
 ///
 /// # Errors

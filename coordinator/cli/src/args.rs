@@ -62,7 +62,8 @@ pub struct Connection {
         requires = "tls_certificate"
     )]
     pub tls_key: Option<PathBuf>,
-    /// Connect to this address; the certificate must still be for the URL's host
+    /// Connect to this address; the certificate must still be for the URL's host, and a port in the
+    /// URL must be the same
     #[arg(long, global = true, hide_short_help = true, value_name = "IP:PORT")]
     pub resolve: Option<SocketAddr>,
 }

@@ -24,7 +24,7 @@ use crate::args::Connection;
 /// certificate = "ada.pem"             # your client certificate and its key,
 /// key = "ada.key"
 /// ## token = "…"                      # or a bearer token
-/// ## resolve = "127.0.0.1:8443"       # connect here, whatever DNS says
+/// ## resolve = "127.0.0.1:8443"       # connect here, whatever DNS says (same port)
 /// "#, &dir)?;
 /// # assert_eq!(profile.ca, dir.join("ca.pem"));
 /// # Ok::<(), ward_cli::profile::ProfileError>(())
@@ -39,7 +39,7 @@ pub struct Profile {
     pub identity: Option<TlsFiles>,
     /// The caller's bearer token.
     pub token: Option<Token>,
-    /// Where to connect instead of the URL's address.
+    /// Where to connect instead of the URL's address; has the URL's port, if the URL has one.
     pub resolve: Option<SocketAddr>,
 }
 
@@ -179,8 +179,10 @@ impl Fields {
             (Some(_), None) => return Err(missing("key")),
             (None, Some(_)) => return Err(missing("certificate")),
         };
+        let url = https(&self.url.ok_or_else(|| missing("url"))?)?;
+        check_port(&url, self.resolve)?;
         Ok(Profile {
-            url: https(&self.url.ok_or_else(|| missing("url"))?)?,
+            url,
             ca,
             identity,
             token: self.token,
@@ -194,6 +196,16 @@ fn https(text: &str) -> Result<Url, ProfileError> {
         .ok()
         .filter(|url| url.scheme() == "https" && url.has_host())
         .ok_or_else(|| ProfileError::Url(text.to_owned()))
+}
+
+/// The URL's port would be used, and that of `resolve` ignored.
+fn check_port(url: &Url, resolve: Option<SocketAddr>) -> Result<(), ProfileError> {
+    match (url.port(), resolve) {
+        (Some(port), Some(resolve)) if port != resolve.port() => {
+            Err(ProfileError::Port { port, resolve })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Why there is no profile.
@@ -226,6 +238,16 @@ pub enum ProfileError {
     /// Not an https URL.
     #[error("{0:?} is not the URL of a coordinator; write it as https://HOST:PORT")]
     Url(String),
+    /// Two ports for one connection.
+    #[error(
+        "the url has port {port}, and resolve is {resolve}; give both the same port, or leave it out of the url"
+    )]
+    Port {
+        /// That of the URL.
+        port: u16,
+        /// The address to connect to.
+        resolve: SocketAddr,
+    },
     /// The token can't be a header.
     #[error("$WARD_TOKEN is not a token: it is not text; set it to the token you were given")]
     TokenText,
@@ -285,6 +307,15 @@ mod tests {
         assert!(refuse("ca = 'x'").contains("has no url; add"));
         assert!(refuse(&TEXT.replace("https", "http")).contains("https://HOST:PORT"));
         assert!(refuse(&format!("{TEXT}key = 'x'")).contains("--tls-certificate"));
+    }
+
+    #[test]
+    fn there_is_one_port_to_connect_to() {
+        let with = |port| format!("{TEXT}resolve = '127.0.0.1:{port}'\n");
+        assert!(parse(&with(8443)).is_ok());
+        let error = parse(&with(9443)).expect_err("two ports").to_string();
+        assert!(error.contains("8443") && error.contains("127.0.0.1:9443"));
+        assert!(parse(&with(9443).replace(":8443'", "'")).is_ok());
     }
 
     #[test]
