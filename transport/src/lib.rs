@@ -5,13 +5,15 @@
 //! known by its certificate's name, never by its address.
 
 mod client;
+mod limits;
 mod peer;
 mod server;
 mod tls;
 
 pub use client::{channel, http_client};
+pub use limits::Limits;
 pub use peer::{ConnectionPeer, Peer};
-pub use server::{TlsConnection, incoming, serve_http};
+pub use server::{TlsConnection, incoming, incoming_within, serve_http, serve_http_within};
 pub use tls::{
     ClientAuth, TlsError, TlsFiles, client_config, install_crypto_provider, server_config,
 };

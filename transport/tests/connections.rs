@@ -3,21 +3,27 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::routing::get;
 use axum::{Extension, Router};
+use futures::{Stream, StreamExt};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType, date_time_ymd,
 };
+use rustls::pki_types::ServerName;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tower::ServiceExt;
 use ward_transport::{
-    ClientAuth, ConnectionPeer, TlsFiles, channel, client_config, http_client, incoming,
-    serve_http, server_config,
+    ClientAuth, ConnectionPeer, Limits, TlsConnection, TlsFiles, channel, client_config,
+    http_client, incoming, incoming_within, serve_http, serve_http_within, server_config,
 };
 
 /// A certification authority in a directory.
@@ -165,6 +171,138 @@ async fn a_channel_checks_the_name_and_not_the_address() {
     assert!(call("hospital-a").await.is_ok());
     assert!(call("hospital-b").await.is_err());
     server.stop().await;
+}
+
+/// The connections of a listener, within limits, and its address.
+async fn listening(
+    files: &TlsFiles,
+    limits: Limits,
+) -> (impl Stream<Item = TlsConnection> + use<>, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+    let address = listener.local_addr().expect("address");
+    let tls = server_config(files, ClientAuth::Optional).expect("TLS");
+    let connections = incoming_within(listener, tls, limits);
+    let connections = connections.map(|connection| connection.expect("a connection"));
+    (Box::pin(connections), address)
+}
+
+/// A client that says nothing after its handshake.
+async fn silent(
+    ca: PathBuf,
+    identity: Option<TlsFiles>,
+    address: SocketAddr,
+) -> TlsStream<TcpStream> {
+    let tls = client_config(&ca, identity.as_ref()).expect("TLS");
+    let tcp = TcpStream::connect(address).await.expect("connected");
+    let server = ServerName::try_from("hospital-a").expect("name");
+    let connected = TlsConnector::from(Arc::new(tls)).connect(server, tcp);
+    connected.await.expect("handshake")
+}
+
+/// Until the server closes.
+async fn closed(mut connection: TlsStream<TcpStream>) {
+    let mut rest = Vec::new();
+    // Without a TLS close it is an error, and closed all the same.
+    let _ = connection.read_to_end(&mut rest).await;
+}
+
+#[tokio::test]
+async fn clients_over_the_cap_wait_until_there_is_room() {
+    let network = Authority::new();
+    let limits = Limits {
+        connections: 1,
+        ..Limits::default()
+    };
+    let (mut connections, address) = listening(&network.service("hospital-a"), limits).await;
+    let clients: Vec<_> = (0..2)
+        .map(|_| tokio::spawn(silent(network.ca(), None, address)))
+        .collect();
+    let first = connections.next().await.expect("first");
+    // Long enough for many handshakes, if there were room for one.
+    for _ in 0..20_000 {
+        let next = futures::poll!(connections.next());
+        assert!(next.is_pending(), "a second connection beside the first");
+        tokio::task::yield_now().await;
+    }
+    drop(first);
+    connections.next().await.expect("second");
+    for client in clients {
+        client.await.expect("connected");
+    }
+}
+
+#[tokio::test]
+async fn one_peer_does_not_take_the_room_of_others() {
+    let network = Authority::new();
+    let limits = Limits {
+        connections_per_peer: 1,
+        ..Limits::default()
+    };
+    let (mut connections, address) = listening(&network.service("hospital-a"), limits).await;
+    let ada = network.person("ada@uni.example");
+    let connect = |files: &TlsFiles| {
+        let connected = silent(network.ca(), Some(files.clone()), address);
+        tokio::spawn(async { closed(connected.await).await })
+    };
+    let _open = connect(&ada);
+    let first = connections.next().await.expect("Ada's first");
+    let refused = connect(&ada);
+    // Nobody else comes in: the stream goes on while Ada's second connection is closed.
+    tokio::select! {
+        _ = connections.next() => panic!("Ada has a second connection"),
+        closed = refused => closed.expect("closed"),
+    }
+    let _other = connect(&network.service("hospital-b"));
+    connections.next().await.expect("another peer");
+    drop(first);
+    let _again = connect(&ada);
+    connections.next().await.expect("Ada again");
+}
+
+#[tokio::test]
+async fn silent_connections_are_closed_and_requests_under_way_are_not() {
+    const SHORT: Duration = Duration::from_millis(20);
+    let network = Authority::new();
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (beginning, going_on) = (Arc::clone(&begun), Arc::clone(&go_on));
+    let slow = async move || {
+        beginning.notify_one();
+        going_on.notified().await;
+        "answered"
+    };
+    let router = Router::new().route("/slow", get(slow));
+    let files = network.service("hospital-a");
+    let serve = async |first_request| {
+        let limits = Limits {
+            first_request,
+            idle: SHORT,
+            ..Limits::default()
+        };
+        let (connections, address) = listening(&files, limits).await;
+        let connections = connections.map(Ok);
+        let never = std::future::pending();
+        tokio::spawn(serve_http_within(
+            connections,
+            router.clone(),
+            limits,
+            never,
+        ));
+        address
+    };
+    let address = serve(Limits::default().first_request).await;
+    let hasty = serve(SHORT).await;
+    let client = http_client(&network.ca(), None, Some(("hospital-a", address)));
+    let url = format!("https://hospital-a:{}/slow", address.port());
+    let request = client.expect("client").get(url).send();
+    let request = tokio::spawn(async { request.await?.text().await });
+    begun.notified().await;
+    // Each takes as long as the request's connection may be idle.
+    for _ in 0..5 {
+        closed(silent(network.ca(), None, hasty).await).await;
+    }
+    go_on.notify_one();
+    let answer = request.await.expect("no panic").expect("answer");
+    assert_eq!(answer, "answered");
 }
 
 #[test]
