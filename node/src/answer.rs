@@ -31,6 +31,7 @@ use crate::gate::{self, Admitted, Caller, Known, Presented, Refusal, Rules};
 use crate::ledger::{self, Answered, AskKey, Charge, Entry, PermitAccount};
 use crate::state::State;
 use crate::store::StoreError;
+use crate::strangers::Strangers;
 
 /// A point on an ask's way, for tests that stop a node there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,7 @@ pub(crate) struct Answerer {
     pub(crate) turns: Turns,
     pub(crate) runs: Semaphore,
     pub(crate) ticks: Ticks,
+    pub(crate) strangers: Strangers,
 }
 
 /// An ask that passed the gate, with what it needs to run.
@@ -116,7 +118,8 @@ impl Answerer {
         result
     }
 
-    /// Audits a refusal. Where even that can't be written, the refusal stands all the same.
+    /// Audits a refusal; of a peer that is no coordinator, only now and then. Where it can't be
+    /// written, the refusal stands all the same.
     pub(crate) async fn audit_refusal(
         &self,
         call: Call,
@@ -124,7 +127,15 @@ impl Answerer {
         problem: &Problem,
         seen: Option<(PermitAccount, u32)>,
     ) {
-        let event = Event::refused(call, who, problem.code, &problem.detail);
+        let mut detail = problem.detail.clone();
+        if problem.code == ErrorCode::PeerNotTrusted {
+            match self.strangers.audit(&who.peer, Instant::now()) {
+                None => return,
+                Some(0) => {}
+                Some(more) => detail += &format!("; {more} such refusals before are not listed"),
+            }
+        }
+        let event = Event::refused(call, who, problem.code, &detail);
         let written = self.state.store.write(move |db, now| {
             Box::pin(async move {
                 if let Some((account, version)) = seen {

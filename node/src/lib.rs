@@ -32,6 +32,7 @@ mod service;
 mod state;
 pub mod steward;
 pub mod store;
+mod strangers;
 pub mod vocabulary;
 
 pub use answer::{Stage, Stages};

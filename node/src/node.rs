@@ -25,6 +25,7 @@ use crate::keys;
 use crate::service::{MAX_REQUEST_BYTES, Service};
 use crate::state::State;
 use crate::store::HeadFile;
+use crate::strangers::Strangers;
 use crate::vocabulary::Shelf;
 
 /// What a node runs with: in production, [`NodeOptions::default`].
@@ -77,6 +78,7 @@ impl Node {
                 turns: Turns::default(),
                 runs,
                 ticks,
+                strangers: Strangers::default(),
             }),
         })
     }

@@ -685,6 +685,10 @@ async fn refusals_are_audited_and_charge_nothing() {
         .await
         .expect_err("no coordinator");
     assert_eq!(refused.code, ErrorCode::PeerNotTrusted);
+    for _ in 0..20 {
+        let again = node.quote(&stranger, b"anything").await;
+        assert_eq!(again.expect_err("refused as before"), refused);
+    }
 
     assert_eq!(hospital.spent().await, Spent::default());
     let events = hospital.events().await;
