@@ -80,8 +80,11 @@ pub struct Policy {
     pub yearly_rho: Rho,
     /// For all asks together, ever.
     pub lifetime_rho: Rho,
-    /// For one ask.
+    /// For one ask, at most.
     pub max_rho_per_ask: Rho,
+    /// For one ask, at least: cheaper asks would fill the audit log and the store before they
+    /// spend the budget.
+    pub min_rho_per_ask: Rho,
 }
 
 impl Default for Policy {
@@ -90,6 +93,7 @@ impl Default for Policy {
             yearly_rho: rho_units(500_000_000),
             lifetime_rho: rho_units(5_000_000_000),
             max_rho_per_ask: rho_units(20_000_000),
+            min_rho_per_ask: rho_units(100_000),
         }
     }
 }
@@ -200,8 +204,10 @@ impl Config {
             yearly_rho,
             lifetime_rho,
             max_rho_per_ask,
+            min_rho_per_ask,
         } = self.policy;
-        if max_rho_per_ask > yearly_rho || yearly_rho > lifetime_rho {
+        let rising = [min_rho_per_ask, max_rho_per_ask, yearly_rho, lifetime_rho];
+        if !rising.is_sorted() {
             return Err(ConfigFault::Policy);
         }
         match &self.coordinator {
@@ -288,7 +294,9 @@ pub enum ConfigFault {
     #[error("answers.max_concurrent = 0 lets nothing be computed; use at least 1")]
     MaxConcurrent,
     /// Limits that contradict each other.
-    #[error("policy: max_rho_per_ask must not exceed yearly_rho, nor yearly_rho lifetime_rho")]
+    #[error(
+        "policy: min_rho_per_ask must not exceed max_rho_per_ask, nor that yearly_rho, nor that lifetime_rho"
+    )]
     Policy,
     /// The coordinator's URL is not HTTPS.
     #[error("coordinator.url = {0} is not https; the coordinator serves nothing else")]
@@ -326,6 +334,7 @@ mod tests {
         assert_eq!(config.policy.yearly_rho.to_string(), "0.5");
         assert_eq!(config.policy.lifetime_rho.to_string(), "5");
         assert_eq!(config.policy.max_rho_per_ask.to_string(), "0.02");
+        assert_eq!(config.policy.min_rho_per_ask.to_string(), "0.0001");
         assert_eq!(config.answers.reply_tick_ms, 250);
         assert_eq!(config.data_dir, Path::new("/srv/ward/data"));
         assert_eq!(config.tls.ca, Path::new("/srv/ward/tls/ca.pem"));
@@ -358,6 +367,10 @@ mod tests {
         );
         assert_eq!(
             with("[policy]\nyearly_rho = \"6\""),
+            Err(ConfigFault::Policy)
+        );
+        assert_eq!(
+            with("[policy]\nmin_rho_per_ask = \"0.03\""),
             Err(ConfigFault::Policy)
         );
         assert!(matches!(

@@ -30,6 +30,8 @@ pub struct Rules {
     pub access_bodies: KeyRing<String>,
     /// The most privacy loss of one ask.
     pub max_rho_per_ask: Rho,
+    /// The least.
+    pub min_rho_per_ask: Rho,
 }
 
 /// Who sent the request, by their verified certificate.
@@ -501,14 +503,12 @@ fn parameter_refused(error: &ParameterError) -> Problem {
 
 fn acceptable_rho(rules: &Rules, plan: &Plan, asked: Option<Rho>) -> Result<Rho, Problem> {
     let rho = asked.unwrap_or_else(|| plan.rho());
-    if rho > rules.max_rho_per_ask {
+    let (least, most) = (rules.min_rho_per_ask, rules.max_rho_per_ask);
+    if rho < least || rho > most {
         return Err(Problem::new(
             ErrorCode::RhoRefused,
-            format!(
-                "the ask's rho is {rho}, and the steward allows {} for one ask",
-                rules.max_rho_per_ask
-            ),
-            format!("Ask with a rho of at most {}.", rules.max_rho_per_ask),
+            format!("the ask's rho is {rho}, and the steward allows {least} to {most} for one ask"),
+            format!("Ask with a rho of {least} to {most}."),
         ));
     }
     plan.noise(rho).map_err(|e| {

@@ -271,8 +271,10 @@ selection = "keys/selection.key"
 yearly_rho = "0.5"
 # Ever.
 lifetime_rho = "5"
-# For one ask.
+# For one ask, at most.
 max_rho_per_ask = "0.02"
+# For one ask, at least: cheaper ones would fill the disk before they spend the budget.
+min_rho_per_ask = "0.0001"
 
 # How answers are computed and when they leave.
 [answers]

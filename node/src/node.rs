@@ -187,6 +187,7 @@ fn rules(config: &Config) -> Rules {
         node: config.name.clone(),
         access_bodies: KeyRing::new(keys.map(|body| (body.key, body.name.clone()))),
         max_rho_per_ask: config.policy.max_rho_per_ask,
+        min_rho_per_ask: config.policy.min_rho_per_ask,
     }
 }
 

@@ -93,6 +93,7 @@ impl Plan {
                 yearly_rho: rho(self.budget),
                 lifetime_rho: rho(self.budget),
                 max_rho_per_ask: rho(self.budget),
+                ..Policy::default()
             },
             answers: Answers {
                 reply_tick_ms: 50,

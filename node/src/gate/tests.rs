@@ -44,6 +44,7 @@ enum Fault {
     WrongType,
     OutOfDomain,
     RhoTooLarge,
+    RhoTooSmall,
     RhoZero,
 }
 
@@ -78,6 +79,7 @@ const ALL: &[(Fault, ErrorCode)] = &[
     (F::WrongType, ErrorCode::ParameterInvalid),
     (F::OutOfDomain, ErrorCode::ParameterInvalid),
     (F::RhoTooLarge, ErrorCode::RhoRefused),
+    (F::RhoTooSmall, ErrorCode::RhoRefused),
     (F::RhoZero, ErrorCode::RhoRefused),
 ];
 
@@ -162,6 +164,7 @@ fn rules() -> Rules {
         node: "hospital-a".parse().expect("a name"),
         access_bodies: KeyRing::new([(body, "Body".to_owned())]),
         max_rho_per_ask: rho("0.02"),
+        min_rho_per_ask: rho("0.0001"),
     }
 }
 
@@ -194,6 +197,7 @@ impl Case {
         }
         let rho = match () {
             () if self.has(F::RhoTooLarge) => Some(rho("0.3")),
+            () if self.has(F::RhoTooSmall) => Some(rho("0.00009")),
             () if self.has(F::RhoZero) => Some(Rho::ZERO),
             () => None,
         };

@@ -26,6 +26,7 @@ fn policy(yearly: u64, lifetime: u64) -> Policy {
         yearly_rho: rho(yearly),
         lifetime_rho: rho(lifetime),
         max_rho_per_ask: rho(yearly),
+        ..Policy::default()
     }
 }
 

@@ -99,16 +99,18 @@ fn made_of(common: &Common, hospital: &Hospital, made: &Initialised, tls: TlsFil
     }
 }
 
-fn limits(common: &Common) -> [(&'static str, String); 5] {
+fn limits(common: &Common) -> [(&'static str, String); 6] {
     let Policy {
         yearly_rho,
         lifetime_rho,
         max_rho_per_ask,
+        min_rho_per_ask,
     } = &common.policy;
     [
         ("yearly_rho", quoted(yearly_rho)),
         ("lifetime_rho", quoted(lifetime_rho)),
         ("max_rho_per_ask", quoted(max_rho_per_ask)),
+        ("min_rho_per_ask", quoted(min_rho_per_ask)),
         ("reply_tick_ms", common.answers.reply_tick_ms.to_string()),
         ("max_concurrent", common.answers.max_concurrent.to_string()),
     ]
