@@ -177,20 +177,21 @@ impl Grid {
                 .ok_or(GridError::Multiple { end, step })
         };
         let (lower_steps, upper_steps) = (steps(lower)?, steps(upper)?);
-        let centre_steps = (lower_steps + upper_steps).div_euclid(2);
-        let wide = lower_steps.abs().max(upper_steps.abs()) > MAX_GRID_STEPS;
-        match step.times(centre_steps) {
-            Some(centre) if !wide => Ok(Self {
-                lower,
-                upper,
-                step,
-                centre,
-                lower_steps,
-                upper_steps,
-                centre_steps,
-            }),
-            _ => Err(GridError::Wide { lower, upper, step }),
+        let wide = GridError::Wide { lower, upper, step };
+        if lower_steps.abs().max(upper_steps.abs()) > MAX_GRID_STEPS {
+            return Err(wide);
         }
+        let centre_steps = (lower_steps + upper_steps).div_euclid(2);
+        let centre = step.times(centre_steps).ok_or(wide)?;
+        Ok(Self {
+            lower,
+            upper,
+            step,
+            centre,
+            lower_steps,
+            upper_steps,
+            centre_steps,
+        })
     }
 
     /// The step, in the value's unit.
@@ -392,6 +393,10 @@ mod tests {
         ));
         assert!(matches!(
             Grid::new(d("0"), d("999999999999"), d("0.1")),
+            Err(GridError::Wide { .. })
+        ));
+        assert!(matches!(
+            Grid::new(d("900000000000000"), d("910000000000000"), d("0.0001")),
             Err(GridError::Wide { .. })
         ));
     }

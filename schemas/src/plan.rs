@@ -159,11 +159,13 @@ impl Plan {
     /// # Errors
     /// When ρ is too small for a component to get any noise scale below 2³².
     pub fn noise(&self, rho: Rho) -> Result<Vec<Vec<Noise>>, NoiseError> {
-        let declared = u128::from(self.rho().units()).max(1);
+        // Not the saturating sum: with a smaller divisor the shares would add up to more than ρ.
+        let declared: u128 = self.tables.iter().map(|t| u128::from(t.rho.units())).sum();
         self.tables
             .iter()
             .map(|table| {
-                let units = u128::from(rho.units()) * u128::from(table.rho.units()) / declared;
+                let units =
+                    u128::from(rho.units()) * u128::from(table.rho.units()) / declared.max(1);
                 let share = u64::try_from(units).ok().and_then(Rho::from_units);
                 table.noise(share.unwrap_or(Rho::ZERO))
             })
@@ -234,4 +236,54 @@ pub struct NoiseError {
     pub component: String,
     /// What it gets.
     pub rho: Rho,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn plan(rhos: &[u64]) -> Plan {
+        let component = |name: &str, weight| Component {
+            name: name.to_owned(),
+            unit: ComponentUnit::One,
+            bound: 1,
+            weight,
+        };
+        let table = |(i, rho): (usize, &u64)| TablePlan {
+            name: format!("t{i}").parse().expect("name"),
+            keys: Vec::new(),
+            contribution: Contribution {
+                max_groups: 1,
+                max_rows_per_group: 1,
+            },
+            rho: Rho::from_units(*rho).expect("rho"),
+            components: vec![component("a", 1), component("b", 2)],
+            columns: Vec::new(),
+        };
+        Plan {
+            template: TemplateRef {
+                id: "t".parse().expect("id"),
+                version: "1.0.0".parse().expect("version"),
+                hash: ContentHash::of_bytes(b"t"),
+            },
+            engine: ENGINE_VERSION.to_owned(),
+            vocabulary: ContentHash::of_bytes(b"v"),
+            tables: rhos.iter().enumerate().map(table).collect(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_parts_never_sum_to_more_than_the_ask(
+            rhos in prop::collection::vec(prop_oneof![1_u64..1_000_000_000_000, Just(1_000_000_000_000)], 1..16),
+            asked in 1_000_u64..1_000_000_000_000,
+        ) {
+            let asked = Rho::from_units(asked).expect("rho");
+            if let Ok(noise) = plan(&rhos).noise(asked) {
+                let sum: u64 = noise.iter().flatten().map(|n| n.rho.units()).sum();
+                prop_assert!(sum <= asked.units());
+            }
+        }
+    }
 }

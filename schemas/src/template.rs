@@ -206,6 +206,10 @@ impl Template {
         if self.tables.is_empty() || self.tables.len() > MAX_TABLES {
             return Err(TemplateError::Tables(self.tables.len()));
         }
+        let units: u64 = self.tables.iter().map(|t| t.rho.units()).sum();
+        if Rho::from_units(units).is_none() {
+            return Err(TemplateError::RhoTotal);
+        }
         let names: BTreeSet<_> = self.tables.iter().map(|t| &t.name).collect();
         if names.len() < self.tables.len() {
             return Err(TemplateError::TableTwice);
@@ -360,6 +364,9 @@ pub enum TemplateError {
     /// No privacy loss declared.
     #[error("table {0}: rho must be above zero")]
     NoRho(Ident),
+    /// Too much privacy loss declared.
+    #[error("the tables' rho add up to more than 1000; declare less")]
+    RhoTotal,
     /// Bounds that make no grid.
     #[error("bounds.{column}: {source}")]
     Bounds {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use datafusion::common::{Column, JoinType, Result, ScalarValue, plan_datafusion_err, plan_err};
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::{
-    BinaryExpr, Case, Expr, LogicalPlan, LogicalPlanBuilder, Operator, TableSource, TryCast, lit,
+    Between, BinaryExpr, Case, Expr, LogicalPlan, LogicalPlanBuilder, Operator, TableSource,
+    TryCast, lit,
 };
 use ward_schemas::cdm;
 use ward_schemas::parameter::{Parameters, Value};
@@ -137,6 +138,8 @@ impl Lowering<'_> {
         })
     }
 
+    /// The side with at most one row a match comes first: DataFusion holds the first side in
+    /// memory, and passes the rows of the second through in their order.
     fn join(
         &mut self,
         left: &Relation,
@@ -145,6 +148,8 @@ impl Lowering<'_> {
         on: &[(usize, usize)],
         filter: Option<&Scalar>,
     ) -> Result<Lowered> {
+        let right_columns: Vec<_> = on.iter().map(|(_, r)| *r).collect();
+        let swapped = right.is_one_given(&right_columns);
         let (left, right) = (self.relation(left)?, self.relation(right)?);
         let keys = on
             .iter()
@@ -152,12 +157,29 @@ impl Lowering<'_> {
         let keys: (Vec<_>, Vec<_>) = keys.unzip();
         let columns: Vec<_> = left.columns.iter().chain(&right.columns).cloned().collect();
         let filter = filter.map(|f| self.scalar(f, &columns)).transpose()?;
-        let kind = match kind {
-            JoinKind::Inner => JoinType::Inner,
-            JoinKind::Left => JoinType::Left,
+        let plan = match (kind, swapped) {
+            (JoinKind::Inner, false) => {
+                left.plan
+                    .join(right.plan.build()?, JoinType::Inner, keys, filter)
+            }
+            (JoinKind::Left, false) => {
+                left.plan
+                    .join(right.plan.build()?, JoinType::Left, keys, filter)
+            }
+            (kind, true) => {
+                let kind = match kind {
+                    JoinKind::Inner => JoinType::Inner,
+                    JoinKind::Left => JoinType::Right,
+                };
+                right
+                    .plan
+                    .join(left.plan.build()?, kind, (keys.1, keys.0), filter)
+            }
         };
-        let plan = left.plan.join(right.plan.build()?, kind, keys, filter)?;
-        Ok(Lowered { plan, columns })
+        Ok(Lowered {
+            plan: plan?,
+            columns,
+        })
     }
 
     fn input(&self, input: &Input, columns: &[Column]) -> Result<Expr> {
@@ -179,7 +201,7 @@ impl Lowering<'_> {
                 let value = self.scalar(scalar, columns)?;
                 Ok(match filter {
                     None => value,
-                    Some(filter) => case(vec![(filter, value)], None),
+                    Some(filter) => case(None, vec![(filter, value)], None),
                 })
             }
         }
@@ -211,10 +233,26 @@ impl Lowering<'_> {
                 list.iter().map(lower).collect::<Result<_>>()?,
                 *negated,
             )),
-            Scalar::Case { arms, otherwise } => {
+            Scalar::Between {
+                operand,
+                low,
+                high,
+                negated,
+            } => Expr::Between(Between::new(
+                Box::new(lower(operand)?),
+                *negated,
+                Box::new(lower(low)?),
+                Box::new(lower(high)?),
+            )),
+            Scalar::Case {
+                base,
+                arms,
+                otherwise,
+            } => {
                 let arms = arms.iter().map(|(w, t)| Ok((lower(w)?, lower(t)?)));
                 let arms = arms.collect::<Result<Vec<_>>>()?;
-                case(arms, otherwise.as_ref().map(|e| lower(e)).transpose()?)
+                let optional = |e: &Option<Box<Scalar>>| e.as_ref().map(|e| lower(e)).transpose();
+                case(optional(base)?, arms, optional(otherwise)?)
             }
             Scalar::TryCast { operand, to } => {
                 Expr::TryCast(TryCast::new(Box::new(lower(operand)?), to.clone()))
@@ -234,10 +272,10 @@ fn binary(left: Expr, operator: Operator, right: Expr) -> Expr {
     Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right)))
 }
 
-fn case(arms: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Expr {
+fn case(base: Option<Expr>, arms: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Expr {
     let boxed = |(when, then)| (Box::new(when), Box::new(then));
     Expr::Case(Case::new(
-        None,
+        base.map(Box::new),
         arms.into_iter().map(boxed).collect(),
         otherwise.map(Box::new),
     ))

@@ -292,7 +292,9 @@ impl Compiler<'_> {
         if let Some(component) = self.counts.get(&index) {
             return Ok(Expr::component(*component));
         }
-        let expr = &self.aggregate.aggr_expr[index];
+        let Some(expr) = self.aggregate.aggr_expr.get(index) else {
+            return Err(Rule::Unplannable("a grouping set".into()));
+        };
         let SqlExpr::AggregateFunction(function) = strip_alias(expr) else {
             return Err(unsupported("this aggregate", expr, AGGREGATES));
         };

@@ -23,6 +23,7 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, Rule> {
     let words = tokens.iter().filter(|t| !matches!(t, Token::Whitespace(_)));
     limit("tokens", words.count(), MAX_TOKENS)?;
     limit("levels of nesting", nesting(&tokens), MAX_NESTING)?;
+    tokens.iter().try_for_each(check_token)?;
     let mut statements = Parser::new(&GenericDialect)
         .with_recursion_limit(2 * MAX_NESTING)
         .with_tokens(tokens)
@@ -76,6 +77,49 @@ fn nesting(tokens: &[Token]) -> usize {
     deepest
 }
 
+/// Refuses, wherever they stand, words that multiply a statement or that DataFusion reads and then
+/// ignores: the steward would approve another meaning than the one that runs.
+fn check_token(token: &Token) -> Result<(), Rule> {
+    const WORDS: [(&str, &str); 14] = [
+        ("WITH", "Write the subquery where it is used"),
+        ("TABLESAMPLE", "Every row counts"),
+        ("ROLLUP", "Write a table of the template for each level"),
+        ("CUBE", "Write a table of the template for each level"),
+        ("GROUPING", "Write a table of the template for each level"),
+        (
+            "FOR",
+            "Nothing is locked, and there is one version of the data",
+        ),
+        ("LATERAL", "Join the tables instead"),
+        ("UNNEST", "The model has no lists"),
+        ("PIVOT", "Select the columns with FILTER"),
+        ("UNPIVOT", "Write a table of the template for each column"),
+        ("MATCH_RECOGNIZE", "Join the tables instead"),
+        ("QUALIFY", "Filter with WHERE"),
+        ("WINDOW", "Count or average rows instead"),
+        ("INTO", "Answers are releases; nothing is written"),
+    ];
+    let refuse = |what: &str, remedy| {
+        Err(Rule::Unsupported {
+            what: "this word",
+            fragment: what.to_owned(),
+            remedy,
+        })
+    };
+    match token {
+        Token::Word(word) if word.quote_style.is_none() => {
+            let found = WORDS
+                .iter()
+                .find(|(w, _)| word.value.eq_ignore_ascii_case(w));
+            found.map_or(Ok(()), |(word, remedy)| refuse(word, remedy))
+        }
+        Token::VerticalBarRightAngleBracket => {
+            refuse("|>", "Write SELECT, FROM, WHERE and GROUP BY")
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_query(query: &Query) -> Result<(), Rule> {
     let refuse = |what, fragment: String, remedy| {
         Err(Rule::Unsupported {
@@ -84,13 +128,6 @@ fn check_query(query: &Query) -> Result<(), Rule> {
             remedy,
         })
     };
-    if let Some(with) = &query.with {
-        return refuse(
-            "WITH",
-            with.to_string(),
-            "Write the subquery where it is used",
-        );
-    }
     if let Some(order) = &query.order_by {
         return refuse(
             "ORDER BY",
@@ -149,6 +186,10 @@ mod tests {
             "SELECT 1 UNION ALL SELECT 2",
             "VALUES (1)",
             "WITH a AS (SELECT 1) SELECT * FROM a",
+            "SELECT 1 FROM (WITH a AS (SELECT 1) SELECT * FROM a) b",
+            "SELECT 1 FROM person TABLESAMPLE BERNOULLI (1)",
+            "SELECT 1 FROM person FOR UPDATE",
+            "SELECT 1 FROM person GROUP BY a WITH ROLLUP",
             "SELECT 1 LIMIT 1",
             "SELECT 1 ORDER BY 1",
             "",

@@ -54,6 +54,7 @@ impl Program {
             plan.tables.push(table);
             queries.push(query);
         }
+        limit_work(&plan)?;
         Ok(Self { plan, queries })
     }
 
@@ -65,6 +66,26 @@ impl Program {
     pub(crate) fn queries(&self) -> &[Query] {
         &self.queries
     }
+}
+
+/// Noise is drawn for every cell of every component, before anything else happens.
+fn limit_work(plan: &Plan) -> Result<(), Refusal> {
+    const MOST: usize = 1_000_000;
+    let mut integers = 0_usize;
+    for table in &plan.tables {
+        integers = integers.saturating_add(table.cells().saturating_mul(table.components.len()));
+        if integers > MOST {
+            return Err(Refusal {
+                table: table.name.clone(),
+                rule: Rule::Large {
+                    what: "integers in its answer (cells times components, all tables together)",
+                    found: integers,
+                    limit: MOST,
+                },
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Planners recurse over expressions, and a stack that overflows ends the process.

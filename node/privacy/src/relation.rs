@@ -4,7 +4,7 @@
 use arrow::datatypes::DataType;
 use ward_schemas::cdm::{self, ColumnRole, PrivacyClass};
 
-use crate::scalar::Scalar;
+use crate::scalar::{Extent, Scalar};
 
 /// A relation: an operator, and what is known of its rows.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub(crate) struct Field {
     pub(crate) name: String,
     pub(crate) data_type: DataType,
     pub(crate) role: Role,
+    /// How large the expression behind it is.
+    pub(crate) extent: Extent,
 }
 
 /// What a column may be used for.
@@ -100,6 +102,7 @@ impl Relation {
             name: c.name.to_owned(),
             data_type: types(c),
             role: role(table, c),
+            extent: Extent::COLUMN,
         });
         let position = |name| table.columns.iter().position(|c| c.name == name);
         let owner = match (table.class, position(cdm::PATIENT)) {
@@ -117,6 +120,17 @@ impl Relation {
             node: Node::Scan { table },
             fields: fields.collect(),
             owner,
+        }
+    }
+}
+
+impl Relation {
+    /// Whether it is public, or a patient has at most one row of it for given values of these
+    /// columns: then it is the smaller side of a join.
+    pub(crate) fn is_one_given(&self, columns: &[usize]) -> bool {
+        match &self.owner {
+            Owner::Public => true,
+            Owner::Patient { multiplicity, .. } => multiplicity.is_one_given(columns),
         }
     }
 }

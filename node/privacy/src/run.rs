@@ -199,8 +199,16 @@ fn session() -> SessionState {
         Arc::new(PushDownFilter::new()),
         Arc::new(OptimizeProjections::new()),
     ];
+    let mut config = SessionConfig::new().with_information_schema(false);
+    // A join that passes its keys on waits for all of its partitions, of which only some run at a
+    // time; and what is read would depend on data.
+    let optimizer = &mut config.options_mut().optimizer;
+    optimizer.enable_dynamic_filter_pushdown = false;
+    optimizer.enable_join_dynamic_filter_pushdown = false;
+    optimizer.enable_topk_dynamic_filter_pushdown = false;
+    optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     SessionStateBuilder::new()
-        .with_config(SessionConfig::new().with_information_schema(false))
+        .with_config(config)
         .with_analyzer_rules(Vec::new())
         .with_optimizer_rules(rules)
         .build()

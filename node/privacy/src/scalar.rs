@@ -34,7 +34,14 @@ pub(crate) enum Scalar {
         list: Vec<Scalar>,
         negated: bool,
     },
+    Between {
+        operand: Box<Scalar>,
+        low: Box<Scalar>,
+        high: Box<Scalar>,
+        negated: bool,
+    },
     Case {
+        base: Option<Box<Scalar>>,
         arms: Vec<(Scalar, Scalar)>,
         otherwise: Option<Box<Scalar>>,
     },
@@ -47,6 +54,82 @@ pub(crate) enum Scalar {
         function: Arc<ScalarUDF>,
         arguments: Vec<Scalar>,
     },
+}
+
+/// How large an expression is once the projections below it are merged into it, which optimizers do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    nodes: u64,
+    depth: u64,
+}
+
+impl Extent {
+    /// A column of a table.
+    pub(crate) const COLUMN: Self = Self { nodes: 1, depth: 1 };
+
+    fn around(children: impl IntoIterator<Item = Self>) -> Self {
+        let whole = children
+            .into_iter()
+            .fold(Self { nodes: 0, depth: 0 }, |a, b| Self {
+                nodes: a.nodes.saturating_add(b.nodes),
+                depth: a.depth.max(b.depth),
+            });
+        Self {
+            nodes: whole.nodes.saturating_add(1),
+            depth: whole.depth.saturating_add(1),
+        }
+    }
+
+    /// Planning and evaluation recurse over expressions, on stacks that end the process when they
+    /// overflow.
+    fn check(self) -> Result<(), Rule> {
+        const NODES: u64 = 10_000;
+        const DEPTH: u64 = 128;
+        let large = |what, found: u64, limit: u64| Rule::Large {
+            what,
+            found: usize::try_from(found).unwrap_or(usize::MAX),
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        };
+        if self.nodes > NODES {
+            return Err(large("operators in an expression", self.nodes, NODES));
+        }
+        if self.depth > DEPTH {
+            return Err(large("operators inside one another", self.depth, DEPTH));
+        }
+        Ok(())
+    }
+}
+
+impl Scalar {
+    /// Its extent, given those of the columns.
+    pub(crate) fn extent(&self, fields: &[Field]) -> Extent {
+        let of = |s: &Self| s.extent(fields);
+        match self {
+            Self::Column(index) => fields.get(*index).map_or(Extent::COLUMN, |f| f.extent),
+            Self::Literal(_) | Self::Parameter(_) => Extent::COLUMN,
+            Self::Binary { left, right, .. } => Extent::around([of(left), of(right)]),
+            Self::Not(e)
+            | Self::IsNull(e)
+            | Self::IsNotNull(e)
+            | Self::TryCast { operand: e, .. } => Extent::around([of(e)]),
+            Self::InList { operand, list, .. } => {
+                Extent::around(list.iter().map(of).chain([of(operand)]))
+            }
+            Self::Between {
+                operand, low, high, ..
+            } => Extent::around([of(operand), of(low), of(high)]),
+            Self::Case {
+                base,
+                arms,
+                otherwise,
+            } => {
+                let ends = base.iter().chain(otherwise).map(|e| of(e));
+                let arms = arms.iter().flat_map(|(when, then)| [of(when), of(then)]);
+                Extent::around(ends.chain(arms))
+            }
+            Self::Call { arguments, .. } => Extent::around(arguments.iter().map(of)),
+        }
+    }
 }
 
 /// The columns an expression may name.
@@ -68,8 +151,14 @@ impl Scope<'_> {
 
     /// Translates an expression over values.
     pub(crate) fn scalar(&self, expr: &Expr) -> Result<Scalar, Rule> {
+        let scalar = self.translate(expr)?;
+        scalar.extent(self.fields).check()?;
+        Ok(scalar)
+    }
+
+    fn translate(&self, expr: &Expr) -> Result<Scalar, Rule> {
         match expr {
-            Expr::Alias(alias) => self.scalar(&alias.expr),
+            Expr::Alias(alias) => self.translate(&alias.expr),
             Expr::Column(_) => self.value_column(expr),
             Expr::Literal(value, _) => Ok(Scalar::Literal(value.clone())),
             Expr::Placeholder(placeholder) => parameter(placeholder),
@@ -84,7 +173,7 @@ impl Scope<'_> {
             Expr::Cast(cast) => self.try_cast(&cast.expr, cast.field.data_type()),
             Expr::TryCast(cast) => self.try_cast(&cast.expr, cast.field.data_type()),
             Expr::ScalarFunction(call) => {
-                let arguments = call.args.iter().map(|a| self.scalar(a));
+                let arguments = call.args.iter().map(|a| self.translate(a));
                 Ok(Scalar::Call {
                     function: Arc::clone(&call.func),
                     arguments: arguments.collect::<Result<_, _>>()?,
@@ -142,7 +231,7 @@ impl Scope<'_> {
     }
 
     fn boxed(&self, expr: &Expr) -> Result<Box<Scalar>, Rule> {
-        self.scalar(expr).map(Box::new)
+        self.translate(expr).map(Box::new)
     }
 
     fn value_column(&self, expr: &Expr) -> Result<Scalar, Rule> {
@@ -251,27 +340,16 @@ impl Scope<'_> {
     }
 
     fn between(&self, b: &Between) -> Result<Scalar, Rule> {
-        let side = |operator, end: &Expr| {
-            Ok::<_, Rule>(Box::new(Scalar::Binary {
-                operator,
-                left: self.boxed(&b.expr)?,
-                right: self.boxed(end)?,
-            }))
-        };
-        let inside = Scalar::Binary {
-            operator: Operator::And,
-            left: side(Operator::GtEq, &b.low)?,
-            right: side(Operator::LtEq, &b.high)?,
-        };
-        Ok(if b.negated {
-            Scalar::Not(Box::new(inside))
-        } else {
-            inside
+        Ok(Scalar::Between {
+            operand: self.boxed(&b.expr)?,
+            low: self.boxed(&b.low)?,
+            high: self.boxed(&b.high)?,
+            negated: b.negated,
         })
     }
 
     fn in_list(&self, list: &InList) -> Result<Scalar, Rule> {
-        let items = list.list.iter().map(|item| self.scalar(item));
+        let items = list.list.iter().map(|item| self.translate(item));
         Ok(Scalar::InList {
             operand: self.boxed(&list.expr)?,
             list: items.collect::<Result<_, _>>()?,
@@ -279,43 +357,25 @@ impl Scope<'_> {
         })
     }
 
-    /// `CASE x WHEN y` becomes `CASE WHEN x = y`: one form is enough.
     fn case(&self, case: &Case) -> Result<Scalar, Rule> {
-        let base = case.expr.as_ref().map(|e| self.boxed(e)).transpose()?;
-        let arms = case.when_then_expr.iter().map(|(when, then)| {
-            let when = self.scalar(when)?;
-            let when = match &base {
-                None => when,
-                Some(base) => Scalar::Binary {
-                    operator: Operator::Eq,
-                    left: base.clone(),
-                    right: Box::new(when),
-                },
-            };
-            Ok((when, self.scalar(then)?))
-        });
+        let arms = case.when_then_expr.iter();
+        let arms = arms.map(|(when, then)| Ok((self.translate(when)?, self.translate(then)?)));
+        let optional = |e: &Option<Box<Expr>>| e.as_ref().map(|e| self.boxed(e)).transpose();
         Ok(Scalar::Case {
+            base: optional(&case.expr)?,
             arms: arms.collect::<Result<_, Rule>>()?,
-            otherwise: case.else_expr.as_ref().map(|e| self.boxed(e)).transpose()?,
+            otherwise: optional(&case.else_expr)?,
         })
     }
 
     fn try_cast(&self, operand: &Expr, to: &DataType) -> Result<Scalar, Rule> {
-        let accepted = matches!(
-            to,
-            DataType::Int64
-                | DataType::Float64
-                | DataType::Utf8
-                | DataType::Date32
-                | DataType::Boolean
-                | DataType::Timestamp(_, None)
-        );
-        if !accepted {
-            return Err(unsupported(
-                "a cast to this type",
-                operand,
-                "Cast to BIGINT, DOUBLE, VARCHAR, DATE, TIMESTAMP or BOOLEAN",
-            ));
+        let from = self.type_of(operand)?;
+        if !is_total_cast(&from, to) {
+            return Err(Rule::Partial {
+                fragment: shorten(&format!("CAST({operand} AS {to})")),
+                why: "its value may have no counterpart",
+                remedy: "Compare dates with dates (the _date columns) and numbers with numbers; cast between numbers, or from text",
+            });
         }
         Ok(Scalar::TryCast {
             operand: self.boxed(operand)?,
@@ -326,6 +386,20 @@ impl Scope<'_> {
     pub(crate) fn type_of(&self, expr: &Expr) -> Result<DataType, Rule> {
         expr.get_type(self.schema)
             .map_err(|e| Rule::Unplannable(e.strip_backtrace()))
+    }
+}
+
+/// The casts that give a value or NULL for any value. Arrow's safe mode is not safe for all: from a
+/// timestamp to a date, and from either to text, it fails on values out of the calendar's range.
+fn is_total_cast(from: &DataType, to: &DataType) -> bool {
+    use DataType::{Boolean, Date32, Float64, Int64, Null, Timestamp, Utf8};
+    match (from, to) {
+        _ if from == to => true,
+        (Null, Boolean | Int64 | Float64 | Utf8 | Date32 | Timestamp(_, None)) => true,
+        (Boolean | Int64 | Float64, Boolean | Int64 | Float64 | Utf8) => true,
+        (Utf8, Boolean | Int64 | Float64 | Date32 | Timestamp(_, None)) => true,
+        (Date32 | Timestamp(_, None), Timestamp(_, None)) => true,
+        _ => false,
     }
 }
 
@@ -343,5 +417,81 @@ pub(crate) fn unsupported(what: &'static str, expr: &Expr, remedy: &'static str)
         what,
         fragment: shorten(&expr.to_string()),
         remedy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{
+        Array, ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray,
+        TimestampMicrosecondArray, TimestampNanosecondArray, TimestampSecondArray,
+    };
+    use arrow::compute::{CastOptions, cast_with_options};
+    use arrow::datatypes::TimeUnit;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn arrays(numbers: &[i64], doubles: &[f64], texts: &[String]) -> Vec<ArrayRef> {
+        #[allow(clippy::cast_possible_truncation)]
+        let days = numbers.iter().map(|n| *n as i32);
+        vec![
+            Arc::new(BooleanArray::from(vec![true, false])),
+            Arc::new(Int64Array::from(numbers.to_vec())),
+            Arc::new(Float64Array::from(doubles.to_vec())),
+            Arc::new(StringArray::from(texts.to_vec())),
+            Arc::new(days.map(Some).collect::<Date32Array>()),
+            Arc::new(TimestampSecondArray::from(numbers.to_vec())),
+            Arc::new(TimestampMicrosecondArray::from(numbers.to_vec())),
+            Arc::new(TimestampNanosecondArray::from(numbers.to_vec())),
+        ]
+    }
+
+    const TO: [DataType; 8] = [
+        DataType::Boolean,
+        DataType::Int64,
+        DataType::Float64,
+        DataType::Utf8,
+        DataType::Date32,
+        DataType::Timestamp(TimeUnit::Second, None),
+        DataType::Timestamp(TimeUnit::Microsecond, None),
+        DataType::Timestamp(TimeUnit::Nanosecond, None),
+    ];
+
+    fn fails(array: &ArrayRef, to: &DataType) -> bool {
+        let safe = CastOptions {
+            safe: true,
+            ..CastOptions::default()
+        };
+        cast_with_options(array, to, &safe).is_err()
+    }
+
+    proptest! {
+        #[test]
+        fn accepted_casts_never_fail(
+            mut numbers in prop::collection::vec(any::<i64>(), 4),
+            mut doubles in prop::collection::vec(any::<f64>(), 4),
+            mut texts in prop::collection::vec("[-+0-9eE.:TZ ]{0,24}|\\PC{0,8}", 6),
+        ) {
+            numbers.extend([i64::MIN, i64::MAX, 0, -1, 2_000_000_001]);
+            doubles.extend([f64::NAN, f64::INFINITY, -0.0, 1e300]);
+            texts.extend(["", "262143-12-31", "-262144-01-01", "9999-12-31 23:59:59", "1e400", "NaN"].map(String::from));
+            for array in arrays(&numbers, &doubles, &texts) {
+                for to in TO.iter().filter(|to| is_total_cast(array.data_type(), to)) {
+                    prop_assert!(!fails(&array, to), "{} to {to}", array.data_type());
+                }
+            }
+        }
+    }
+
+    /// What the test above would say of the casts that are refused.
+    #[test]
+    fn refused_casts_do_fail() {
+        let far: ArrayRef = Arc::new(Date32Array::from(vec![2_000_000_001]));
+        assert!(fails(&far, &DataType::Utf8));
+        let far: ArrayRef = Arc::new(TimestampSecondArray::from(vec![i64::MAX]));
+        assert!(fails(&far, &DataType::Date32));
     }
 }

@@ -148,8 +148,10 @@ fn project(projection: &Projection) -> Result<Relation, Rule> {
             Some(index) => (Scalar::Column(index), input.fields[index].role),
             None => (scope.scalar(expr)?, Role::Value),
         };
+        let extent = scalar.extent(&input.fields);
         expressions.push(scalar);
         fields.push(Field {
+            extent,
             name: field.name().clone(),
             data_type: field.data_type().clone(),
             role,

@@ -1,9 +1,9 @@
-//! Generated measurements, clustered by patient as a snapshot's are: two files, a range of patients
-//! each. They stay under the build directory, so that a second run finds them.
+//! Generated measurements, clustered by patient as a snapshot's are: files of a range of patients
+//! each.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch, new_null_array};
@@ -25,8 +25,6 @@ use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalSortExpr, Ran
 use datafusion::physical_plan::ExecutionPlan;
 use ward_schemas::cdm::{self, ColumnType};
 
-use crate::PARTITIONS;
-
 /// How many concepts are measured.
 pub(crate) const CONCEPTS: u64 = 10;
 
@@ -35,32 +33,17 @@ pub(crate) fn concept(i: u64) -> i64 {
     3_000_000 + (i * 7919).cast_signed()
 }
 
-/// A number out of the environment.
-pub(crate) fn setting(name: &str, default: usize) -> usize {
-    std::env::var(name).map_or(default, |text| text.parse().expect(name))
-}
-
 /// The tables of the model, of which `person` and `measurement` have rows.
 pub(crate) struct Files {
     tables: BTreeMap<&'static str, Arc<dyn TableProvider>>,
 }
 
 impl Files {
-    /// Generates what isn't there yet.
-    pub(crate) fn generate() -> Self {
-        let rows = setting("WARD_BENCH_ROWS", 50_000_000) as u64;
-        let patients = setting("WARD_BENCH_PATIENTS", 1_000_000) as u64;
-        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("measurements-{rows}-{patients}"));
-        std::fs::create_dir_all(&dir).expect("directory");
-        let shares: Vec<_> = (0..PARTITIONS as u64)
-            .map(|p| {
-                (
-                    p * patients / PARTITIONS as u64,
-                    (p + 1) * patients / PARTITIONS as u64,
-                )
-            })
-            .collect();
+    /// Generates what isn't in the directory yet.
+    pub(crate) fn generate(dir: &Path, rows: u64, patients: u64, parts: u64) -> Self {
+        std::fs::create_dir_all(dir).expect("directory");
+        let share = |p| (p * patients / parts, (p + 1) * patients / parts);
+        let shares: Vec<_> = (0..parts).map(share).collect();
         let mut tables: BTreeMap<&'static str, Arc<dyn TableProvider>> = BTreeMap::new();
         for table in cdm::tables() {
             let schema = arrow_schema(table);

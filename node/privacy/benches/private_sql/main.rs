@@ -13,6 +13,7 @@ mod files;
 mod memory;
 mod private;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -70,7 +71,7 @@ fn comparisons() -> Vec<Comparison> {
 }
 
 fn main() {
-    let files = Files::generate();
+    let files = files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(PARTITIONS)
         .enable_all()
@@ -99,7 +100,7 @@ fn main() {
 fn compare(runtime: &Runtime, files: &Files, comparison: &Comparison) -> (Duration, Duration) {
     let private = Private::compile(comparison);
     let (mut plain_times, mut private_times) = (Vec::new(), Vec::new());
-    for run in 0..=runs() {
+    for run in 0..=setting("WARD_BENCH_RUNS", 5) {
         let started = Instant::now();
         runtime.block_on(plain(files, comparison.plain));
         let plain_time = started.elapsed();
@@ -113,8 +114,18 @@ fn compare(runtime: &Runtime, files: &Files, comparison: &Comparison) -> (Durati
     (median(plain_times), median(private_times))
 }
 
-fn runs() -> usize {
-    files::setting("WARD_BENCH_RUNS", 5)
+/// The files stay under the build directory, so that a second run finds them.
+fn files() -> Files {
+    let rows = setting("WARD_BENCH_ROWS", 50_000_000);
+    let patients = setting("WARD_BENCH_PATIENTS", 1_000_000);
+    let name = format!("measurements-{rows}-{patients}");
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    Files::generate(&dir, rows, patients, PARTITIONS as u64)
+}
+
+/// A number out of the environment.
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect(name))
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -313,7 +313,27 @@ fn refused_with_a_reason() {
         (
             "WITH m AS (SELECT * FROM person) SELECT COUNT(*) AS n FROM m",
             PLAIN,
-            "WITH is not accepted",
+            "this word is not accepted: `WITH`",
+        ),
+        (
+            "SELECT COUNT(*) AS n FROM measurement WHERE CAST(CAST(value_as_concept_id AS DATE) AS VARCHAR) = 'x'",
+            PLAIN,
+            "can fail on a row",
+        ),
+        (
+            "SELECT COUNT(*) AS n FROM measurement WHERE CAST(measurement_datetime AS DATE) > $since",
+            PLAIN,
+            "Compare dates with dates",
+        ),
+        (
+            "SELECT COUNT(*) AS n FROM (WITH a AS (SELECT person_id FROM person) SELECT person_id FROM a) z",
+            PLAIN,
+            "this word is not accepted: `WITH`",
+        ),
+        (
+            "SELECT COUNT(*) AS n FROM person TABLESAMPLE BERNOULLI (1)",
+            PLAIN,
+            "this word is not accepted: `TABLESAMPLE`",
         ),
         (
             "SELECT COUNT(*) AS n FROM person; DROP TABLE person",
@@ -330,4 +350,45 @@ fn refused_with_a_reason() {
             }
         }
     }
+}
+
+/// Statements that are small and whose plans would not be: refused at once.
+#[test]
+fn explosions_are_refused() {
+    let deep = format!(
+        "SELECT COUNT(*) AS n FROM person WHERE year_of_birth{} > 5",
+        " + 1".repeat(1500)
+    );
+    let tests = format!(
+        "SELECT COUNT(*) AS n FROM person WHERE year_of_birth{}",
+        " IS NULL".repeat(1500)
+    );
+    let between = format!(
+        "SELECT COUNT(*) AS n FROM person WHERE year_of_birth BETWEEN 1 AND 2{}",
+        " BETWEEN false AND true".repeat(200)
+    );
+    let mut doubling = "SELECT person_id, year_of_birth AS y FROM person".to_owned();
+    for level in 0..30 {
+        doubling = format!("SELECT person_id, y + y AS y FROM ({doubling}) d{level}");
+    }
+    let doubling = format!("SELECT COUNT(*) AS n FROM ({doubling}) d WHERE y > 5");
+    for sql in [deep, tests, between, doubling] {
+        let refusal = compile(&template(&sql, PLAIN))
+            .expect_err("refused")
+            .to_string();
+        assert!(
+            refusal.contains("the limit is") || refusal.contains("can't be planned"),
+            "{refusal}"
+        );
+    }
+    let wide: Vec<_> = (0..2000).map(|i| i.to_string()).collect();
+    let many = format!(
+        "contribution = {{ max_groups = 1, max_rows_per_group = 1 }}\nkeys.a = {{ numbers = [{0}] }}\nkeys.b = {{ numbers = [{0}] }}",
+        wide[..900].join(", ")
+    );
+    let sql = "SELECT year_of_birth AS a, month_of_birth AS b, COUNT(*) AS n, COUNT(DISTINCT person_id) AS m FROM person GROUP BY 1, 2";
+    let refusal = compile(&template(sql, &many))
+        .expect_err("refused")
+        .to_string();
+    assert!(refusal.contains("cells times components"), "{refusal}");
 }

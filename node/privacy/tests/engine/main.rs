@@ -4,5 +4,8 @@
 //! One test binary, because each links DataFusion.
 
 mod answers;
+#[path = "../../benches/private_sql/files.rs"]
+mod files;
 mod language;
+mod parts;
 mod support;
