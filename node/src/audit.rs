@@ -98,6 +98,16 @@ pub enum Event {
         /// The steward's operating-system user.
         by: String,
     },
+    /// A snapshot was found active that no record tells of: its import ended before its record.
+    Found {
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
+    /// The steward confirmed the clock after a long step.
+    ClockConfirmed {
+        /// The steward's operating-system user.
+        by: String,
+    },
     /// The vocabulary package came.
     VocabularyAdded {
         /// The package.

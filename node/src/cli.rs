@@ -51,6 +51,9 @@ enum Command {
     /// The audit log.
     #[command(subcommand)]
     Audit(Audit),
+    /// The ledger's clock.
+    #[command(subcommand)]
+    Clock(Clock),
     /// How the node is.
     Status,
     /// Serve coordinators until interrupted.
@@ -134,6 +137,12 @@ enum Audit {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum Clock {
+    /// Say that the clock is right after a step longer than `policy.max_clock_step_days`.
+    Confirm,
+}
+
 /// Does what the command line says.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), NodeError> {
     if let Command::Init(init) = arguments.command {
@@ -158,6 +167,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), NodeError> {
             Ok(())
         }
         Command::Audit(command) => audit(&steward, command).await,
+        Command::Clock(Clock::Confirm) => {
+            println!(
+                "The ledger goes on from {}.",
+                steward.confirm_clock().await?
+            );
+            Ok(())
+        }
         Command::Status => status(&steward).await,
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use url::Url;
 use ward_schemas::canonical::ContentHash;
@@ -12,6 +13,8 @@ use ward_schemas::jws::VerifyingKey;
 use ward_schemas::names::NodeName;
 use ward_schemas::rho::Rho;
 use ward_transport::TlsFiles;
+
+use crate::ledger::YEAR_DAYS;
 
 /// A node's configuration. Relative paths are relative to the directory of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +88,8 @@ pub struct Policy {
     /// For one ask, at least: cheaper asks would fill the audit log and the store before they
     /// spend the budget.
     pub min_rho_per_ask: Rho,
+    /// The longest step of the clock, in days, that needs no `ward-node clock confirm`.
+    pub max_clock_step_days: u16,
 }
 
 impl Default for Policy {
@@ -94,7 +99,15 @@ impl Default for Policy {
             lifetime_rho: rho_units(5_000_000_000),
             max_rho_per_ask: rho_units(20_000_000),
             min_rho_per_ask: rho_units(100_000),
+            max_clock_step_days: 30,
         }
+    }
+}
+
+impl Policy {
+    /// The longest step of the clock that needs no confirmation.
+    pub fn max_clock_step(&self) -> TimeDelta {
+        TimeDelta::days(i64::from(self.max_clock_step_days))
     }
 }
 
@@ -205,7 +218,11 @@ impl Config {
             lifetime_rho,
             max_rho_per_ask,
             min_rho_per_ask,
+            max_clock_step_days,
         } = self.policy;
+        if !(1..YEAR_DAYS).contains(&i64::from(max_clock_step_days)) {
+            return Err(ConfigFault::ClockStep(max_clock_step_days));
+        }
         let rising = [min_rho_per_ask, max_rho_per_ask, yearly_rho, lifetime_rho];
         if !rising.is_sorted() {
             return Err(ConfigFault::Policy);
@@ -298,6 +315,9 @@ pub enum ConfigFault {
         "policy: min_rho_per_ask must not exceed max_rho_per_ask, nor that yearly_rho, nor that lifetime_rho"
     )]
     Policy,
+    /// The clock could not move, or could jump over the rolling year.
+    #[error("policy.max_clock_step_days = {0} is out of range; use 1 to 364")]
+    ClockStep(u16),
     /// The coordinator's URL is not HTTPS.
     #[error("coordinator.url = {0} is not https; the coordinator serves nothing else")]
     Url(Url),
@@ -372,6 +392,10 @@ mod tests {
         assert_eq!(
             with("[policy]\nmin_rho_per_ask = \"0.03\""),
             Err(ConfigFault::Policy)
+        );
+        assert_eq!(
+            with("[policy]\nmax_clock_step_days = 365"),
+            Err(ConfigFault::ClockStep(365))
         );
         assert!(matches!(
             with("[coordinator]\nurl = \"http://c.example\""),

@@ -90,6 +90,7 @@ pub async fn init(dir: &Path, options: &InitOptions) -> Result<Initialised, Node
         file: state_file(&config.data_dir),
         head_file: config.audit.head_file,
         clock: Arc::new(SystemClock),
+        max_clock_step: config.policy.max_clock_step(),
     });
     let store = store.await?;
     let event = Event::Initialised {
@@ -275,6 +276,9 @@ lifetime_rho = "5"
 max_rho_per_ask = "0.02"
 # For one ask, at least: cheaper ones would fill the disk before they spend the budget.
 min_rho_per_ask = "0.0001"
+# After a longer pause or jump of the clock, in days, nothing is charged until the steward has said
+# `ward-node clock confirm`: a clock that runs ahead would free the year's budget.
+max_clock_step_days = 30
 
 # How answers are computed and when they leave.
 [answers]

@@ -33,6 +33,7 @@ impl State {
             file: state_file(dir),
             head_file: config.audit.head_file.clone(),
             clock,
+            max_clock_step: config.policy.max_clock_step(),
         };
         let store = Store::open(setup).await?;
         keep_private(dir);

@@ -200,6 +200,14 @@ impl Steward {
         self.decide(entry.template, Decision::Withdrawn).await
     }
 
+    /// Lets the ledger go by the clock again after a step longer than the policy's.
+    ///
+    /// # Errors
+    /// When the state can't be written.
+    pub async fn confirm_clock(&self) -> Result<DateTime<Utc>, NodeError> {
+        Ok(self.state.store.confirm_clock(self.user.clone()).await?)
+    }
+
     /// What was spent and what is left.
     ///
     /// # Errors

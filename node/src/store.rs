@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use ward_schemas::partial::AuditHead;
 use ward_schemas::problem::{ErrorCode, Problem};
 
-use crate::audit;
+use crate::audit::{self, Event};
 use crate::clock::Clock;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +34,7 @@ pub(crate) struct Store {
     writer: mpsc::Sender<Job>,
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
+    max_clock_step: TimeDelta,
 }
 
 type Job = Box<dyn for<'w> FnOnce(&'w mut Writer) -> BoxFuture<'w, ()> + Send>;
@@ -43,6 +44,8 @@ pub(crate) struct Setup {
     pub(crate) file: PathBuf,
     pub(crate) head_file: Option<PathBuf>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// How far a time may be after the highest time seen.
+    pub(crate) max_clock_step: TimeDelta,
 }
 
 impl Store {
@@ -71,7 +74,10 @@ impl Store {
 
     fn start(setup: Setup, options: SqliteConnectOptions, connection: SqliteConnection) -> Self {
         let Setup {
-            head_file, clock, ..
+            head_file,
+            clock,
+            max_clock_step,
+            ..
         } = setup;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -88,6 +94,7 @@ impl Store {
             writer,
             readers,
             clock,
+            max_clock_step,
         }
     }
 
@@ -103,10 +110,34 @@ impl Store {
             + Send
             + 'static,
     {
+        self.write_within(self.max_clock_step, work).await
+    }
+
+    /// Takes the clock's time for the ledger's, however far it is after the highest time seen.
+    pub(crate) async fn confirm_clock(&self, by: String) -> Result<DateTime<Utc>, StoreError> {
+        let confirm = self.write_within(TimeDelta::MAX, move |db, now| {
+            Box::pin(async move {
+                audit::append(db, now, Event::ClockConfirmed { by }).await?;
+                Ok(now)
+            })
+        });
+        confirm.await
+    }
+
+    async fn write_within<T, W>(&self, max_step: TimeDelta, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'t> FnOnce(
+                &'t mut SqliteConnection,
+                DateTime<Utc>,
+            ) -> BoxFuture<'t, Result<T, StoreError>>
+            + Send
+            + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |writer| {
             Box::pin(async move {
-                let result = writer.transact(work).await;
+                let result = writer.transact(max_step, work).await;
                 // Whoever asked may have gone; what is written stays written.
                 let _ = reply.send(result);
             })
@@ -129,7 +160,7 @@ impl Store {
     pub(crate) async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
         let mut db = self.read().await?;
         let highest = highest_time(&mut db).await?;
-        Ok(to_micros(self.clock.now()).max(highest))
+        ledger_time(self.clock.now(), highest, self.max_clock_step)
     }
 }
 
@@ -180,7 +211,7 @@ impl Writer {
         }
     }
 
-    async fn transact<T, W>(&mut self, work: W) -> Result<T, StoreError>
+    async fn transact<T, W>(&mut self, max_step: TimeDelta, work: W) -> Result<T, StoreError>
     where
         W: for<'t> FnOnce(
             &'t mut SqliteConnection,
@@ -191,7 +222,7 @@ impl Writer {
             Some(connection) => connection,
             None => self.options.connect().await?,
         };
-        match transaction(&mut connection, self.clock.now(), work).await {
+        match transaction(&mut connection, self.clock.now(), max_step, work).await {
             Ok((value, head)) => {
                 self.export(&mut connection, head).await;
                 self.connection = Some(connection);
@@ -217,6 +248,7 @@ impl Writer {
 async fn transaction<T, W>(
     connection: &mut SqliteConnection,
     system_time: DateTime<Utc>,
+    max_step: TimeDelta,
     work: W,
 ) -> Result<(T, Option<AuditHead>), StoreError>
 where
@@ -226,7 +258,7 @@ where
     ) -> BoxFuture<'t, Result<T, StoreError>>,
 {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let now = to_micros(system_time).max(highest_time(&mut transaction).await?);
+    let now = ledger_time(system_time, highest_time(&mut transaction).await?, max_step)?;
     sqlx::query("UPDATE clock SET highest = ?")
         .bind(now.timestamp_micros())
         .execute(&mut *transaction)
@@ -235,6 +267,25 @@ where
     let head = audit::head(&mut transaction).await?;
     transaction.commit().await?;
     Ok((value, head))
+}
+
+/// What the clock says, but never before the highest time seen; and refused far after it: a clock
+/// that jumps would make every charge a year old.
+fn ledger_time(
+    clock: DateTime<Utc>,
+    highest: DateTime<Utc>,
+    max_step: TimeDelta,
+) -> Result<DateTime<Utc>, StoreError> {
+    let limit = highest.checked_add_signed(max_step);
+    let is_new = highest == DateTime::UNIX_EPOCH;
+    if is_new || limit.is_none_or(|limit| clock <= limit) {
+        return Ok(to_micros(clock).max(highest));
+    }
+    Err(StoreError::ClockStep {
+        clock,
+        highest,
+        days: max_step.num_days(),
+    })
 }
 
 async fn highest_time(db: &mut SqliteConnection) -> Result<DateTime<Utc>, StoreError> {
@@ -384,6 +435,18 @@ pub enum StoreError {
         /// Why.
         detail: String,
     },
+    /// The clock is far after the highest time seen.
+    #[error(
+        "the clock says {clock}, more than {days} days (policy.max_clock_step_days) after {highest}, the last time that the ledger has seen; correct the clock or, if it is right, confirm it with `ward-node clock confirm`"
+    )]
+    ClockStep {
+        /// What the clock says.
+        clock: DateTime<Utc>,
+        /// The highest time seen.
+        highest: DateTime<Utc>,
+        /// The longest step, in days.
+        days: i64,
+    },
     /// The writer is gone.
     #[error("the node's state is closed: the service is stopping; ask again when it is back")]
     Stopped,
@@ -401,6 +464,13 @@ impl StoreError {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the ledger is unavailable");
+        if let StoreError::ClockStep { .. } = error {
+            return Self::new(
+                ErrorCode::LedgerUnavailable,
+                "the node's clock has jumped, so nothing was charged and nothing leaves",
+                "Ask again later; the hospital's steward must correct the clock, or confirm it with `ward-node clock confirm`.",
+            );
+        }
         Self::new(
             ErrorCode::LedgerUnavailable,
             "the node's ledger can't be read or written, so nothing was charged and nothing leaves",
@@ -414,7 +484,6 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::audit::Event;
 
     struct Given(Mutex<DateTime<Utc>>);
 
@@ -429,7 +498,46 @@ mod tests {
             file: dir.join("state.db"),
             head_file: None,
             clock,
+            max_clock_step: TimeDelta::days(30),
         }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_jumps_is_confirmed_or_refused() {
+        const DAY: i64 = 86_400;
+        let dir = tempfile::tempdir().expect("a directory");
+        let clock = Arc::new(Given(Mutex::new(at(1000))));
+        let set = |seconds| *clock.0.lock().expect("unpoisoned") = at(seconds);
+        let store = Store::create(setup(dir.path(), Arc::clone(&clock))).await;
+        let store = store.expect("a store");
+        let write = || store.write(|db, now| Box::pin(audit::append(db, now, event())));
+        write().await.expect("a record");
+        set(1000 + 30 * DAY);
+        write().await.expect("a month later");
+        set(1001 + 60 * DAY);
+        for refused in [write().await.map(drop), store.now().await.map(drop)] {
+            let refused = refused.expect_err("a jump");
+            assert!(matches!(refused, StoreError::ClockStep { .. }), "{refused}");
+            let problem = Problem::from(refused);
+            assert_eq!(problem.code, ErrorCode::LedgerUnavailable);
+            assert!(problem.remedy.contains("clock confirm"), "{problem}");
+        }
+        set(1000 + 31 * DAY);
+        write()
+            .await
+            .expect("the clock was corrected, and nothing is lost");
+        set(1000 + 400 * DAY);
+        let confirmed = store.confirm_clock("steward".into()).await;
+        assert_eq!(confirmed.expect("confirmed"), at(1000 + 400 * DAY));
+        write().await.expect("after the confirmation");
+        let mut db = store.read().await.expect("a connection");
+        let log = audit::page(&mut db, 0, 10).await.expect("the log");
+        assert_eq!(log.len(), 5);
+        assert!(
+            log[3].record.contains("clock-confirmed"),
+            "{}",
+            log[3].record
+        );
     }
 
     #[tokio::test]
@@ -475,6 +583,7 @@ mod tests {
             file: file.clone(),
             head_file: None,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            max_clock_step: TimeDelta::days(30),
         };
         let store = Store::create(setup()).await.expect("a store");
         let now = |store: Store| async move {

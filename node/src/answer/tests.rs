@@ -77,6 +77,7 @@ impl Hospital {
         let mut config = Config::load(&made.expect("a node").config).expect("valid");
         config.answers.reply_tick_ms = 50;
         let steward = steward(&config).await;
+        steward.confirm_clock().await.expect("confirmed");
         steward.add_vocabulary(&package).await.expect("added");
         let import = steward.import_omop(&source, Arc::new(Silent)).await;
         import.expect("imported");

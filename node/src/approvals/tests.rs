@@ -16,6 +16,7 @@ async fn inbox(templates: &[TemplateRef]) -> (tempfile::TempDir, Store) {
         file: dir.path().join("state.db"),
         head_file: None,
         clock: Arc::new(SystemClock),
+        max_clock_step: chrono::TimeDelta::days(30),
     });
     let store = store.await.expect("a store");
     for template in templates {

@@ -135,6 +135,7 @@ async fn store() -> (tempfile::TempDir, Store) {
         file: dir.path().join("state.db"),
         head_file: None,
         clock: Arc::new(SystemClock),
+        max_clock_step: chrono::TimeDelta::days(30),
     });
     let store = store.await.expect("a store");
     (dir, store)

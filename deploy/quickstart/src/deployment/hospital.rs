@@ -99,18 +99,20 @@ fn made_of(common: &Common, hospital: &Hospital, made: &Initialised, tls: TlsFil
     }
 }
 
-fn limits(common: &Common) -> [(&'static str, String); 6] {
+fn limits(common: &Common) -> [(&'static str, String); 7] {
     let Policy {
         yearly_rho,
         lifetime_rho,
         max_rho_per_ask,
         min_rho_per_ask,
+        max_clock_step_days,
     } = &common.policy;
     [
         ("yearly_rho", quoted(yearly_rho)),
         ("lifetime_rho", quoted(lifetime_rho)),
         ("max_rho_per_ask", quoted(max_rho_per_ask)),
         ("min_rho_per_ask", quoted(min_rho_per_ask)),
+        ("max_clock_step_days", max_clock_step_days.to_string()),
         ("reply_tick_ms", common.answers.reply_tick_ms.to_string()),
         ("max_concurrent", common.answers.max_concurrent.to_string()),
     ]
