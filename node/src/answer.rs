@@ -215,8 +215,7 @@ impl Answerer {
         let Admission {
             admitted, compiled, ..
         } = admission;
-        let snapshot = self.state.active_snapshot().await?;
-        let key = ask_key(admission, snapshot.id())?;
+        let key = self.key(admission).await?;
         let account = PermitAccount::of(&admitted.permit);
         let now = self.state.store.now().await?;
         let mut db = self.state.store.read().await?;
@@ -240,8 +239,8 @@ impl Answerer {
     }
 
     async fn answer_admitted(&self, admission: &Admission) -> Result<Reply, Problem> {
-        let key = match self.state.active_snapshot().await {
-            Ok(snapshot) => ask_key(admission, snapshot.id())?,
+        let key = match self.key(admission).await {
+            Ok(key) => key,
             Err(problem) => {
                 let who = admission.admitted.who.clone();
                 self.audit_refusal(Call::Ask, who, &problem, None).await;
@@ -258,6 +257,11 @@ impl Answerer {
                 self.finish(admission, ask, snapshot).await
             }
         }
+    }
+
+    /// The ask's identity on the active snapshot.
+    async fn key(&self, admission: &Admission) -> Result<AskKey, Problem> {
+        ask_key(admission, self.state.active_snapshot().await?.id())
     }
 
     /// In one transaction: finds the stored partial, or the charge of an ask that was never
