@@ -414,6 +414,23 @@ pub(crate) async fn hash_at(
         .transpose()
 }
 
+/// Whether a record tells of this snapshot's import.
+pub(crate) async fn tells_of(
+    db: &mut SqliteConnection,
+    snapshot: SnapshotId,
+) -> Result<bool, StoreError> {
+    let found: Option<i64> = sqlx::query_scalar(
+        "SELECT sequence FROM audit \
+         WHERE json_extract(record, '$.event.type') IN ('imported', 'found') \
+           AND json_extract(record, '$.event.snapshot') = ? \
+         ORDER BY sequence DESC LIMIT 1",
+    )
+    .bind(snapshot.to_string())
+    .fetch_optional(db)
+    .await?;
+    Ok(found.is_some())
+}
+
 /// Up to `limit` records after a number.
 pub(crate) async fn page(
     db: &mut SqliteConnection,

@@ -11,12 +11,15 @@ use futures::Stream;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tonic::transport::Server;
+use url::Url;
 use ward_privacy::{NoiseSource, SelectionKey};
+use ward_schemas::canonical::ContentHash;
 use ward_schemas::jws::{KeyRing, SigningKey, VerifyingKey};
 use ward_schemas::names::NodeName;
 use ward_transport::{ClientAuth, TlsConnection, TlsFiles};
 
 use crate::answer::{Answerer, Stages, Ticks, Turns};
+use crate::audit::{self, Event};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, CoordinatorConfig};
 use crate::error::NodeError;
@@ -24,7 +27,7 @@ use crate::gate::Rules;
 use crate::keys;
 use crate::service::{MAX_REQUEST_BYTES, Service};
 use crate::state::State;
-use crate::store::HeadFile;
+use crate::store::{HeadFile, Store};
 use crate::strangers::Strangers;
 use crate::vocabulary::Shelf;
 
@@ -63,6 +66,7 @@ impl Node {
         let selection = SelectionKey::from_bytes(keys::secret(&config.keys.selection)?);
         let exported = exported_head(config.audit.head_file.as_deref())?;
         let state = State::open(config, options.clock).await?;
+        state.account_for_import().await?;
         let rules = rules(&state.config);
         let runs = Semaphore::new(state.config.answers.max_concurrent);
         let ticks = Ticks::start(state.config.answers.reply_tick());
@@ -156,7 +160,8 @@ impl Node {
             None => None,
         };
         let shelf = Arc::clone(&self.answerer.state.shelf);
-        Ok(tokio::spawn(keep_fetching(shelf, source)))
+        let store = self.answerer.state.store.clone();
+        Ok(tokio::spawn(keep_fetching(shelf, store, source)))
     }
 }
 
@@ -166,18 +171,34 @@ fn client(tls: &TlsFiles, coordinator: &CoordinatorConfig) -> Result<reqwest::Cl
 }
 
 /// Looks for the package, on the shelf and at the coordinator, until it is there.
-async fn keep_fetching(shelf: Arc<Shelf>, source: Option<(reqwest::Client, CoordinatorConfig)>) {
+async fn keep_fetching(
+    shelf: Arc<Shelf>,
+    store: Store,
+    source: Option<(reqwest::Client, CoordinatorConfig)>,
+) {
     const LONGEST: Duration = Duration::from_secs(30);
     let mut pause = Duration::from_millis(200);
     while shelf.is_wanted() && !shelf.load().await.unwrap_or(false) {
         if let Some((client, coordinator)) = &source {
             match shelf.fetch(client, coordinator).await {
-                Ok(hash) => tracing::info!(%hash, "fetched the vocabulary package"),
+                Ok(hash) => audit_fetched(&store, hash, &coordinator.url).await,
                 Err(error) => tracing::warn!(%error, "no vocabulary package yet"),
             }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST);
+    }
+}
+
+async fn audit_fetched(store: &Store, vocabulary: ContentHash, from: &Url) {
+    tracing::info!(%vocabulary, "fetched the vocabulary package");
+    let event = Event::VocabularyAdded {
+        vocabulary,
+        by: from.to_string(),
+    };
+    let written = store.write(move |db, now| Box::pin(audit::append(db, now, event)));
+    if let Err(error) = written.await {
+        tracing::error!(%error, "that the vocabulary package was fetched can't be audited");
     }
 }
 

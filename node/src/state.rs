@@ -10,6 +10,7 @@ use ward_schemas::template::{Template, TemplateRef};
 use ward_schemas::wire::{Decision, OfferReply, TemplateSummary, WIRE_FORMAT};
 
 use crate::approvals::{self, Programs, Standings};
+use crate::audit::{self, Event};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::NodeError;
@@ -92,6 +93,23 @@ impl State {
         self.on_disk(|data| data.active())
             .await?
             .ok_or_else(|| not_ready("this node has no data yet"))
+    }
+
+    /// Audits an active snapshot of which no record tells: its import ended before its record.
+    pub(crate) async fn account_for_import(&self) -> Result<(), NodeError> {
+        let Ok(snapshot) = self.active_snapshot().await else {
+            return Ok(());
+        };
+        let snapshot = snapshot.id();
+        let mut db = self.store.read().await?;
+        if !audit::tells_of(&mut db, snapshot).await? {
+            let event = Event::Found { snapshot };
+            let append = self
+                .store
+                .write(move |db, now| Box::pin(audit::append(db, now, event)));
+            append.await?;
+        }
+        Ok(())
     }
 
     /// A snapshot by its identity, if it is still there.

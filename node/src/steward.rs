@@ -95,6 +95,7 @@ impl Steward {
         source: &Path,
         progress: Arc<dyn Progress + Send>,
     ) -> Result<ImportReport, NodeError> {
+        self.state.account_for_import().await?;
         let key = PersonKey::from_bytes(keys::secret(&self.state.config.keys.person)?);
         let (data, source) = (Arc::clone(&self.state.data), source.to_owned());
         let import =

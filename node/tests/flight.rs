@@ -14,11 +14,14 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa,
     KeyPair,
 };
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use ward_data::Silent;
-use ward_node::config::{AccessBody, Config};
+use ward_node::audit::Event;
+use ward_node::config::{AccessBody, Config, CoordinatorConfig};
 use ward_node::{InitOptions, Node, NodeOptions, Steward, init};
 use ward_schemas::ask::{ASK_FORMAT, Ask, Question};
 use ward_schemas::ehds::Purpose;
@@ -30,7 +33,9 @@ use ward_schemas::template::TemplateRef;
 use ward_schemas::wire::{
     Decision, NodeStatus, OfferReply, Quote, TemplateOffer, TemplateSummary, WIRE_FORMAT, action,
 };
-use ward_transport::{TlsFiles, channel, client_config, install_crypto_provider};
+use ward_transport::{
+    ClientAuth, TlsFiles, channel, client_config, incoming, install_crypto_provider, server_config,
+};
 
 const TEMPLATE: &str = r#"
 id = "patients_by_sex"
@@ -218,6 +223,67 @@ fn write_source(dir: &Path) -> PathBuf {
     let concept = "concept_id,concept_name\n8507,MALE\n8532,FEMALE\n";
     fs::write(source.join("concept.csv"), concept).expect("written");
     source
+}
+
+/// Serves one file over HTTPS, whatever is asked.
+fn serve_file(files: &TlsFiles, listener: TcpListener, content: Vec<u8>) {
+    let tls = server_config(files, ClientAuth::Required).expect("TLS");
+    let mut tls = Arc::unwrap_or_clone(tls);
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    tokio::spawn(async move {
+        let mut connections = Box::pin(incoming(listener, Arc::new(tls)));
+        while let Some(connection) = connections.try_next().await.expect("a connection") {
+            let mut connection = BufReader::new(connection);
+            let mut line = String::from("a request");
+            while !line.trim().is_empty() {
+                line.clear();
+                connection.read_line(&mut line).await.expect("a line");
+            }
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+                content.len()
+            );
+            let reply = [head.as_bytes(), &content].concat();
+            connection.write_all(&reply).await.expect("written");
+            connection.flush().await.expect("sent");
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_vocabulary_package_that_was_fetched_is_audited() {
+    let mut network = Network::start().await;
+    drop(network.stop.take());
+    let config = &mut network.config;
+    fs::remove_dir_all(config.data_dir.join("vocabulary")).expect("removed");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let url: url::Url = "https://coordinator.example/".parse().expect("a URL");
+    config.coordinator = Some(CoordinatorConfig {
+        url: url.clone(),
+        resolve: Some(address),
+    });
+    let package = fs::read(network.dir.path().join("vocabulary.tar")).expect("a package");
+    let files = network.identity("coordinator.example", &network.ca);
+    serve_file(&files, listener, package);
+
+    let node = Node::open(network.config.clone(), NodeOptions::default());
+    let node = node.await.expect("a node");
+    let listener = node.listen().await.expect("a port");
+    let serving = tokio::spawn(async move { node.serve(listener, std::future::pending()).await });
+    let steward = Steward::open(network.config.clone());
+    let steward = steward.await.expect("a steward");
+    let added = Event::VocabularyAdded {
+        vocabulary: network.config.vocabulary.as_ref().expect("a package").hash,
+        by: url.to_string(),
+    };
+    let mut audited = false;
+    while !audited {
+        assert!(!serving.is_finished(), "the node serves");
+        let read = steward.audit_records(|record| audited |= record.event == added);
+        read.await.expect("an audit log");
+    }
+    serving.abort();
 }
 
 async fn act(client: &mut Client, name: &str, body: Vec<u8>) -> Result<Vec<u8>, Status> {

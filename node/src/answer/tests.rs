@@ -774,6 +774,27 @@ async fn a_node_without_data_or_vocabulary_says_so() {
 }
 
 #[tokio::test]
+async fn an_import_that_was_not_recorded_is_found() {
+    let hospital = Hospital::new().await;
+    let data = ward_data::Store::open(&hospital.data()).expect("the data");
+    let person = crate::keys::secret(&hospital.config.keys.person).expect("a key");
+    let key = ward_data::PersonKey::from_bytes(person);
+    let source = hospital.dir.path().join("source");
+    let report = data.import_omop(&source, &key, &Silent).expect("imported");
+    let found = Event::Found {
+        snapshot: report.snapshot,
+    };
+    for _ in 0..2 {
+        hospital.node().await;
+        assert_eq!(count(&hospital.events().await, |e| *e == found), 1);
+    }
+    import_again(&hospital).await;
+    hospital.node().await;
+    let events = hospital.events().await;
+    assert_eq!(count(&events, |e| matches!(e, Event::Found { .. })), 1);
+}
+
+#[tokio::test]
 async fn a_node_without_its_ledger_does_not_start_a_new_one() {
     let hospital = Hospital::new().await;
     for name in ["state.db", "state.db-wal", "state.db-shm"] {
