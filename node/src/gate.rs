@@ -86,10 +86,12 @@ impl Presented {
 
     /// A refusal of this ask.
     pub(crate) fn refused(&self, problem: Problem) -> Box<Refusal> {
+        // A version that isn't valid yet doesn't supersede the one before.
+        let holds = problem.code != ErrorCode::PermitNotYetValid;
         Box::new(Refusal {
             problem,
             who: self.who(),
-            permit: Some((PermitAccount::of(&self.permit), self.permit.version)),
+            permit: holds.then(|| (PermitAccount::of(&self.permit), self.permit.version)),
         })
     }
 
@@ -157,7 +159,7 @@ pub struct Refusal {
     pub problem: Problem,
     /// Who.
     pub who: Who,
-    /// The permit and its version, where a trusted access body signed it.
+    /// The permit and its version, where a trusted access body signed it and it has begun to hold.
     pub permit: Option<(PermitAccount, u32)>,
 }
 

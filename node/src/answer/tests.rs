@@ -739,6 +739,23 @@ async fn a_withdrawn_template_is_refused_at_once() {
 }
 
 #[tokio::test]
+async fn a_permit_that_is_not_valid_yet_supersedes_nothing() {
+    let hospital = Hospital::new().await;
+    let node = hospital.node().await;
+    let next = Permit {
+        version: 2,
+        valid_from: Fixed.now() + TimeDelta::days(1),
+        ..hospital.permit()
+    };
+    let refused = quote(&node, &hospital.ask_under(&next, 1900)).await;
+    let refused = refused.expect_err("tomorrow");
+    assert_eq!(refused.code, ErrorCode::PermitNotYetValid);
+    quote(&node, &hospital.ask(1900))
+        .await
+        .expect("the one before");
+}
+
+#[tokio::test]
 async fn sql_outside_the_accepted_form_is_refused_when_offered() {
     let hospital = Hospital::new().await;
     let steward = steward(&hospital.config).await;
