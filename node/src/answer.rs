@@ -24,7 +24,7 @@ use ward_schemas::rho::Rho;
 use ward_schemas::snapshot::SnapshotId;
 use ward_schemas::wire::{Quote, WIRE_FORMAT};
 
-use crate::approvals::Standings;
+use crate::approvals::{self, Standings};
 use crate::audit::{self, Call, Event, Who};
 use crate::engine::{Compiled, Data};
 use crate::gate::{self, Admitted, Caller, Known, Presented, Refusal, Rules};
@@ -264,7 +264,7 @@ impl Answerer {
         ask_key(admission, self.state.active_snapshot().await?.id())
     }
 
-    /// In one transaction: finds the stored partial, or the charge of an ask that was never
+    /// In one transaction: checks that the template is still approved, finds the stored partial, or the charge of an ask that was never
     /// answered, or charges; and audits which.
     async fn enter(&self, admission: &Admission, key: AskKey) -> Result<Entered, StoreError> {
         let admitted = admission.admitted.clone();
@@ -274,6 +274,12 @@ impl Answerer {
                 let account = PermitAccount::of(&admitted.permit);
                 ledger::see_permit(&mut *db, &account, admitted.permit.version).await?;
                 let who = admitted.who.clone();
+                let asked = &admitted.question.template;
+                if let Err(problem) = approvals::still_approved(&mut *db, asked).await? {
+                    let event = Event::refused(Call::Ask, who, problem.code, &problem.detail);
+                    audit::append(db, now, event).await?;
+                    return Ok(Entered::Refused(problem));
+                }
                 match ledger::find(&mut *db, key).await? {
                     Entry::Answered(answered) => {
                         let ask = answered.claims.ask;

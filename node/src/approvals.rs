@@ -16,7 +16,7 @@ use ward_schemas::wire::Decision;
 
 use crate::audit::{self, Event};
 use crate::engine::Compiled;
-use crate::gate::Standing;
+use crate::gate::{Standing, not_approved};
 use crate::store::{Store, StoreError, from_micros};
 
 /// The most undecided templates that the inbox takes.
@@ -189,6 +189,21 @@ async fn approved_program(
     } else {
         Ok(Standings::NotApproved(Decision::Pending))
     }
+}
+
+/// Whether a template that was approved a moment ago still is.
+///
+/// # Errors
+/// The inner error is the refusal of one that isn't.
+pub(crate) async fn still_approved(
+    db: &mut SqliteConnection,
+    asked: &TemplateRef,
+) -> Result<Result<(), Problem>, StoreError> {
+    let entry = by_hash(db, asked.hash).await?;
+    Ok(match entry.map_or(Decision::Withdrawn, |e| e.decision) {
+        Decision::Approved => Ok(()),
+        decision => Err(not_approved(asked, decision)),
+    })
 }
 
 /// Every template in the inbox, by name and version.

@@ -482,17 +482,22 @@ fn approved<'a>(
             ),
             "Offer it, and have the steward approve it; `ListFlights` lists what may be asked.",
         )),
-        Standing::NotApproved(decision) => Err(Problem::new(
-            ErrorCode::TemplateNotApproved,
-            format!(
-                "the template {} {} is {} at this node",
-                asked.id,
-                asked.version,
-                decision.as_str()
-            ),
-            "Only the hospital's steward can approve it; `ListFlights` lists what may be asked.",
-        )),
+        Standing::NotApproved(decision) => Err(not_approved(asked, decision)),
     }
+}
+
+/// The refusal of a template that the steward has not approved, or no longer.
+pub(crate) fn not_approved(asked: &TemplateRef, decision: Decision) -> Problem {
+    Problem::new(
+        ErrorCode::TemplateNotApproved,
+        format!(
+            "the template {} {} is {} at this node",
+            asked.id,
+            asked.version,
+            decision.as_str()
+        ),
+        "Only the hospital's steward can approve it; `ListFlights` lists what may be asked.",
+    )
 }
 
 fn parameter_refused(error: &ParameterError) -> Problem {

@@ -738,6 +738,50 @@ async fn a_withdrawn_template_is_refused_at_once() {
     assert_eq!(refused.code, ErrorCode::TemplateAltered);
 }
 
+/// Holds an ask that the gate has let pass until it may go on.
+struct Held {
+    there: tokio::sync::Notify,
+    go_on: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Stages for Held {
+    fn reached(&self, stage: Stage) {
+        if stage == Stage::BeforeCharge {
+            self.there.notify_one();
+            let go_on = self.go_on.lock().expect("unpoisoned");
+            go_on.recv().expect("the test goes on");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_that_is_withdrawn_behind_the_gate_is_refused() {
+    let hospital = Hospital::new().await;
+    let (let_go, go_on) = std::sync::mpsc::channel();
+    let held = Arc::new(Held {
+        there: tokio::sync::Notify::new(),
+        go_on: Mutex::new(go_on),
+    });
+    let node = hospital.node_with(Some(Arc::clone(&held) as _)).await;
+    let ask = hospital.ask(1900);
+    let asking = tokio::spawn(async move { send(&node, &ask).await });
+    held.there.notified().await;
+    let steward = steward(&hospital.config).await;
+    steward
+        .withdraw("patients_by_sex")
+        .await
+        .expect("withdrawn");
+    let_go.send(()).expect("the ask waits");
+    let refused = asking.await.expect("no panic").expect_err("withdrawn");
+    assert_eq!(refused.code, ErrorCode::TemplateNotApproved);
+    assert_eq!(hospital.spent().await, Spent::default());
+    let last = hospital.events().await.pop();
+    assert!(
+        matches!(&last, Some(Event::Refused { code, .. }) if *code == refused.code),
+        "{last:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_permit_that_is_not_valid_yet_supersedes_nothing() {
     let hospital = Hospital::new().await;
