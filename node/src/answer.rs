@@ -215,12 +215,12 @@ impl Answerer {
         let Admission {
             admitted, compiled, ..
         } = admission;
-        let key = self.key(admission).await?;
+        let (key, snapshots) = self.key(admission).await?;
         let account = PermitAccount::of(&admitted.permit);
         let now = self.state.store.now().await?;
         let mut db = self.state.store.read().await?;
         let spent = ledger::spent(&mut db, &account, now).await?;
-        let charge = match ledger::find(&mut db, key).await? {
+        let charge = match ledger::find(&mut db, key, &snapshots).await? {
             Entry::New => {
                 let policy = &self.state.config.policy;
                 ledger::decide(&spent, policy, admitted.permit.budget, admitted.rho)?;
@@ -239,8 +239,8 @@ impl Answerer {
     }
 
     async fn answer_admitted(&self, admission: &Admission) -> Result<Reply, Problem> {
-        let key = match self.key(admission).await {
-            Ok(key) => key,
+        let (key, snapshots) = match self.key(admission).await {
+            Ok(found) => found,
             Err(problem) => {
                 let who = admission.admitted.who.clone();
                 self.audit_refusal(Call::Ask, who, &problem, None).await;
@@ -249,7 +249,7 @@ impl Answerer {
         };
         let _turn = self.turns.take(key.question).await;
         self.reached(Stage::BeforeCharge);
-        match self.enter(admission, key).await? {
+        match self.enter(admission, key, snapshots).await? {
             Entered::Refused(problem) => Err(problem),
             Entered::Answered(answered, head) => self.reply(admission, &answered, head),
             Entered::Charged { ask, snapshot } => {
@@ -259,14 +259,20 @@ impl Answerer {
         }
     }
 
-    /// The ask's identity on the active snapshot.
-    async fn key(&self, admission: &Admission) -> Result<AskKey, Problem> {
-        ask_key(admission, self.state.active_snapshot().await?.id())
+    /// The ask's identity on the active snapshot, and all snapshots that are there.
+    async fn key(&self, admission: &Admission) -> Result<(AskKey, Vec<SnapshotId>), Problem> {
+        let key = ask_key(admission, self.state.active_snapshot().await?.id())?;
+        Ok((key, self.state.snapshots().await?))
     }
 
     /// In one transaction: checks that the template is still approved, finds the stored partial, or the charge of an ask that was never
     /// answered, or charges; and audits which.
-    async fn enter(&self, admission: &Admission, key: AskKey) -> Result<Entered, StoreError> {
+    async fn enter(
+        &self,
+        admission: &Admission,
+        key: AskKey,
+        snapshots: Vec<SnapshotId>,
+    ) -> Result<Entered, StoreError> {
         let admitted = admission.admitted.clone();
         let policy = self.state.config.policy.clone();
         let entered = self.state.store.write(move |db, now| {
@@ -280,7 +286,7 @@ impl Answerer {
                     audit::append(db, now, event).await?;
                     return Ok(Entered::Refused(problem));
                 }
-                match ledger::find(&mut *db, key).await? {
+                match ledger::find(&mut *db, key, &snapshots).await? {
                     Entry::Answered(answered) => {
                         let ask = answered.claims.ask;
                         let head = audit::append(db, now, Event::Replayed { ask, who }).await?;
@@ -385,7 +391,7 @@ impl Answerer {
                     let event = Event::Answered { ask, who, digest };
                     return Ok((answered, audit::append(db, now, event).await?));
                 }
-                match ledger::find(&mut *db, key).await? {
+                match ledger::find(&mut *db, key, &[]).await? {
                     Entry::Answered(earlier) => {
                         let event = Event::Replayed { ask, who };
                         Ok((earlier, audit::append(db, now, event).await?))

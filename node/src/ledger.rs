@@ -195,18 +195,27 @@ pub(crate) struct Answered {
 /// Identity, snapshot; claims and integers once it is answered.
 type ChargeRow = (String, String, Option<String>, Option<Vec<u8>>);
 
-/// Looks an ask up: by its identity, or as an unanswered charge of the same question on another
-/// snapshot.
-pub(crate) async fn find(db: &mut SqliteConnection, key: AskKey) -> Result<Entry, StoreError> {
-    let row: Option<ChargeRow> = sqlx::query_as(
+/// Looks an ask up: by its identity, or as an unanswered charge of the same question on another of
+/// the snapshots that there are. A charge whose snapshot is gone can't be answered any more.
+pub(crate) async fn find(
+    db: &mut SqliteConnection,
+    key: AskKey,
+    snapshots: &[SnapshotId],
+) -> Result<Entry, StoreError> {
+    let rows: Vec<ChargeRow> = sqlx::query_as(
         "SELECT ask, snapshot, claims, vectors FROM charge \
          WHERE ask = ?1 OR (question = ?2 AND state = 'charged') \
-         ORDER BY (ask = ?1) DESC, charged_at LIMIT 1",
+         ORDER BY (ask = ?1) DESC, charged_at",
     )
     .bind(key.ask.to_string())
     .bind(key.question.to_string())
-    .fetch_optional(db)
+    .fetch_all(db)
     .await?;
+    let own = key.ask.to_string();
+    let there: Vec<_> = snapshots.iter().map(ToString::to_string).collect();
+    let row = rows
+        .into_iter()
+        .find(|(ask, snapshot, ..)| *ask == own || there.contains(snapshot));
     let corrupt = |e: &dyn std::fmt::Display| StoreError::corrupt("charge", e);
     match row {
         None => Ok(Entry::New),

@@ -112,6 +112,11 @@ impl State {
         Ok(())
     }
 
+    /// All snapshots that are there.
+    pub(crate) async fn snapshots(&self) -> Result<Vec<SnapshotId>, Problem> {
+        self.on_disk(|data| data.list()).await
+    }
+
     /// A snapshot by its identity, if it is still there.
     pub(crate) async fn snapshot(&self, id: SnapshotId) -> Result<Option<Snapshot>, Problem> {
         let open = move |data: &ward_data::Store| match data.list()?.contains(&id) {

@@ -200,13 +200,16 @@ async fn an_ask_is_charged_once_and_found_after_a_new_snapshot() {
         .await;
     assert!(again.is_err(), "one row an identity");
     let mut db = store.read().await.expect("a connection");
-    let found = find(&mut db, key(1, new)).await.expect("an entry");
+    let there = [old, new];
+    let found = find(&mut db, key(1, new), &there).await.expect("an entry");
     assert!(
         matches!(found, Entry::Charged { snapshot, .. } if snapshot == old),
         "{found:?}"
     );
-    let other = find(&mut db, key(2, new)).await.expect("an entry");
+    let other = find(&mut db, key(2, new), &there).await.expect("an entry");
     assert!(matches!(other, Entry::New), "{other:?}");
+    let gone = find(&mut db, key(1, new), &[new]).await.expect("an entry");
+    assert!(matches!(gone, Entry::New), "{gone:?}");
 }
 
 #[tokio::test]
