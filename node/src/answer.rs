@@ -265,8 +265,8 @@ impl Answerer {
         Ok((key, self.state.snapshots().await?))
     }
 
-    /// In one transaction: checks that the template is still approved, finds the stored partial, or the charge of an ask that was never
-    /// answered, or charges; and audits which.
+    /// In one transaction: checks that the template is still approved; finds the stored partial, or
+    /// the charge of an ask that was never answered, or charges; and audits which.
     async fn enter(
         &self,
         admission: &Admission,
