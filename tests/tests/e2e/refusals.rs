@@ -344,13 +344,8 @@ async fn templates_that_the_steward_did_not_approve() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_a_witness_knows_to_be_older_answers_nothing() {
     let (network, node) = one_node().await;
-    let head = node
-        .client
-        .status()
-        .await
-        .expect("a status")
-        .audit
-        .expect("a head");
+    let log = network.steward(NODE).await.audit_verify(None).await;
+    let head = log.expect("a whole log").expect("a head");
     let case = |witness: AuditHead, says| Case {
         ask: Ask {
             witness: Some(witness),
