@@ -411,35 +411,6 @@ fn ticks_are_multiples_of_their_length() {
     assert_eq!(next_tick(Duration::from_micros(99_999), ms(50)), ms(100));
 }
 
-#[derive(Debug)]
-struct Panics;
-
-impl ward_privacy::FrozenNoise for Panics {
-    fn draw(&self, _sigma: ward_schemas::rho::Sigma, _length: usize) -> Vec<i64> {
-        panic!("no noise")
-    }
-}
-
-#[tokio::test]
-async fn a_panic_after_the_charge_is_a_failure_like_any_other() {
-    let hospital = Hospital::new().await;
-    let options = NodeOptions {
-        noise: NoiseSource::frozen(Box::new(Panics)),
-        clock: Arc::new(Fixed),
-        ..NodeOptions::default()
-    };
-    let node = Node::open(hospital.config.clone(), options).await;
-    let node = node.expect("a node").answerer;
-    let failed = send(&node, &hospital.ask(1900)).await.expect_err("a panic");
-    assert_eq!(failed, answer_failed());
-    let events = hospital.events().await;
-    assert_eq!(count(&events, charged), 1);
-    assert_eq!(count(&events, |e| matches!(e, Event::Failed { .. })), 1);
-    let node = hospital.node().await;
-    send(&node, &hospital.ask(1900)).await.expect("the retry");
-    assert_eq!(count(&hospital.events().await, charged), 1);
-}
-
 async fn crash(hospital: &Hospital, at: Stage, ask: &Ask) {
     let done = AtomicBool::new(false);
     let node = hospital.node_with(Some(Arc::new(Crash { at, done }))).await;
