@@ -511,12 +511,15 @@ fn parameter_refused(error: &ParameterError) -> Problem {
 fn acceptable_rho(rules: &Rules, plan: &Plan, asked: Option<Rho>) -> Result<Rho, Problem> {
     let rho = asked.unwrap_or_else(|| plan.rho());
     let (least, most) = (rules.min_rho_per_ask, rules.max_rho_per_ask);
-    if rho < least || rho > most {
-        return Err(Problem::new(
+    let outside = |allowed: String| {
+        Problem::new(
             ErrorCode::RhoRefused,
-            format!("the ask's rho is {rho}, and the steward allows {least} to {most} for one ask"),
-            format!("Ask with a rho of {least} to {most}."),
-        ));
+            format!("the ask's rho is {rho}, and the steward allows {allowed} for one ask"),
+            format!("Ask with a rho of at most {most} and at least {least}."),
+        )
+    };
+    if rho > most {
+        return Err(outside(most.to_string()));
     }
     plan.noise(rho).map_err(|e| {
         Problem::new(
@@ -525,6 +528,9 @@ fn acceptable_rho(rules: &Rules, plan: &Plan, asked: Option<Rho>) -> Result<Rho,
             format!("The template's own rho is {}.", plan.rho()),
         )
     })?;
+    if rho < least {
+        return Err(outside(format!("no less than {least}")));
+    }
     Ok(rho)
 }
 
