@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use chrono::{DateTime, Days, SubsecRound as _, Utc};
 use tempfile::TempDir;
@@ -164,19 +163,6 @@ impl Network {
     /// The program of a node.
     pub fn node_program(&self) -> &'static str {
         self.programs.node
-    }
-
-    /// A twin of a node that isn't running, with its data and ledger, and without noise.
-    pub async fn start_frozen_twin(&self, name: &str) -> RunningNode {
-        let original = self.deployment.node_config(&node(name));
-        let dir = original.parent().expect("a directory");
-        let twin = self.scratch(&format!("twin-of-{name}"));
-        at_rest(dir).await;
-        copy(dir, &twin);
-        let mut command = Command::new(self.programs.node);
-        command.env("WARD_TEST_FREEZE", "zero");
-        let file = original.file_name().expect("a file");
-        self.start_as(name, &twin.join(file), command).await
     }
 
     /// A client of a node with somebody's certificate.
@@ -445,37 +431,4 @@ fn address(text: &str) -> SocketAddr {
     text.trim_start_matches("https://")
         .parse()
         .expect("an address")
-}
-
-/// Waits until nobody has the stores of a directory open: whoever closes one last takes its log away.
-async fn at_rest(dir: &Path) {
-    const TRIES: u32 = 600;
-    for _ in 0..TRIES {
-        if !holds_a_log(dir) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("{} is still in use", dir.display());
-}
-
-fn holds_a_log(dir: &Path) -> bool {
-    fs::read_dir(dir).expect("a directory").any(|entry| {
-        let entry = entry.expect("an entry");
-        let is_log = entry.file_name().to_string_lossy().ends_with("-wal");
-        is_log || entry.file_type().expect("a type").is_dir() && holds_a_log(&entry.path())
-    })
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("a type").is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
 }

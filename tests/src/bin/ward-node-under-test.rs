@@ -2,6 +2,7 @@
 //! `ward-node-under-test CONFIG DIR` imports a folder.
 //!
 //! `WARD_TEST_FREEZE=zero` adds no noise; partials say so, and coordinators refuse them.
+//! `WARD_TEST_FREEZE=panic` panics where noise should be drawn.
 //! `WARD_TEST_STOP_AT=STAGE` stops for ever when an ask reaches that stage, and says so on stdout;
 //! `WARD_TEST_STOP_AT=TABLE` does so when an import comes to that table.
 //! This binary is never published: it is the only one that can freeze noise.
@@ -52,7 +53,8 @@ fn noise() -> Result<NoiseSource, String> {
     match std::env::var("WARD_TEST_FREEZE").as_deref() {
         Err(_) => Ok(NoiseSource::discrete_gaussian()),
         Ok("zero") => Ok(NoiseSource::frozen(Box::new(Zero))),
-        Ok(other) => Err(format!("WARD_TEST_FREEZE={other}: use zero")),
+        Ok("panic") => Ok(NoiseSource::frozen(Box::new(Panic))),
+        Ok(other) => Err(format!("WARD_TEST_FREEZE={other}: use zero or panic")),
     }
 }
 
@@ -73,6 +75,15 @@ struct Zero;
 impl FrozenNoise for Zero {
     fn draw(&self, _sigma: Sigma, length: usize) -> Vec<i64> {
         vec![0; length]
+    }
+}
+
+#[derive(Debug)]
+struct Panic;
+
+impl FrozenNoise for Panic {
+    fn draw(&self, _sigma: Sigma, _length: usize) -> Vec<i64> {
+        panic!("no noise today");
     }
 }
 

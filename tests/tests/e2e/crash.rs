@@ -50,6 +50,30 @@ async fn a_node_killed_before_the_reply_sends_what_it_had_stored() {
     assert_eq!(answer.envelope.claims.digest, stored);
 }
 
+/// A fault after the charge is one code, whatever it was; what was charged stays charged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_after_the_charge_is_the_usual_failure_and_a_retry_answers() {
+    let network = Plan::generated(&[120]).make(PROGRAMS).await;
+    let ask = network.ask(TEMPLATE, &[("as_of", "2024-05-06")]);
+    let node = network.start(NODE, &[("WARD_TEST_FREEZE", "panic")]).await;
+    let rho = node.client.quote(&ask).await.expect("a quote").rho;
+    for _ in 0..2 {
+        let failed = node.client.ask(&ask).await.expect_err("no answer");
+        assert_eq!(failed.code(), ErrorCode::AnswerFailed);
+    }
+    node.process.kill().await;
+    let before_retry = network.books(NODE, None).await;
+    let failed = |r: &&Record| matches!(r.event, Event::Failed { .. });
+    assert_eq!(before_retry.audit.iter().filter(failed).count(), 2);
+    let crashed = Crashed {
+        network,
+        ask,
+        rho,
+        before_retry,
+    };
+    crashed.retry_is_one_answer_for_one_charge().await;
+}
+
 /// Through all parts: the node that answered is not charged again, nor the one that died.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_requester_asks_again_after_a_crash_and_nobody_is_charged_twice() {
