@@ -16,6 +16,8 @@ use ward_schemas::jws::VerifyingKey;
 use ward_schemas::names::{NodeName, Subject};
 use ward_transport::TlsFiles;
 
+pub use ward_schemas::permit::AccessBody;
+
 /// All settings. [`crate::init()`] writes a file with every field and what it means; relative paths
 /// are relative to that file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,16 +78,6 @@ pub struct NodeConfig {
     /// Where it listens.
     pub address: NodeAddress,
     /// The key that signs its partials.
-    pub key: VerifyingKey,
-}
-
-/// One access body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AccessBody {
-    /// Its name in permits.
-    pub name: String,
-    /// The key that signs its permits.
     pub key: VerifyingKey,
 }
 

@@ -9,10 +9,11 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use url::Url;
 use ward_schemas::canonical::ContentHash;
-use ward_schemas::jws::VerifyingKey;
 use ward_schemas::names::NodeName;
 use ward_schemas::rho::Rho;
 use ward_transport::TlsFiles;
+
+pub use ward_schemas::permit::AccessBody;
 
 use crate::ledger::YEAR_DAYS;
 
@@ -63,16 +64,6 @@ pub struct KeyFiles {
     pub person: PathBuf,
     /// Keys the choice of each patient's groups and rows: 32 hex digits.
     pub selection: PathBuf,
-}
-
-/// An access body whose permits hold at this node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AccessBody {
-    /// Its name, as permits give it.
-    pub name: String,
-    /// Its public key, `ed25519:…`.
-    pub key: VerifyingKey,
 }
 
 /// The steward's limits on privacy loss.

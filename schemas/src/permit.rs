@@ -68,6 +68,16 @@ pub struct Holder {
     pub public_body: bool,
 }
 
+/// An access body whose permits a service trusts, as its configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessBody {
+    /// Its name, as permits give it.
+    pub name: String,
+    /// The key that signs its permits, `ed25519:…`.
+    pub key: VerifyingKey,
+}
+
 /// The longest validity of one permit (Article 68(12)): ten years, in days.
 pub const MAX_VALIDITY_DAYS: i64 = 3653;
 

@@ -287,15 +287,3 @@ pub struct WhoAmI {
     /// Who the coordinator takes the caller for.
     pub subject: Subject,
 }
-
-/// A line of `ward permit inspect` and of nodes' reports: what a permit has used at a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PermitUse {
-    /// The permit.
-    pub permit: PermitId,
-    /// Charged so far.
-    pub charged: Rho,
-    /// Its budget.
-    pub budget: Rho,
-}
