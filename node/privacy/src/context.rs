@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::TableReference;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Result, plan_err};
@@ -15,21 +15,22 @@ use datafusion::logical_expr::{
     AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF,
     logical_plan::builder::LogicalTableSource,
 };
-use ward_schemas::cdm::{self, ColumnType};
 use ward_schemas::parameter::ValueType;
 
 use crate::functions;
+use crate::model::Model;
 
 /// The planner's view of the model.
-pub(crate) struct Context {
+pub(crate) struct Context<'a> {
+    model: &'a Model,
     options: ConfigOptions,
     functions: HashMap<String, Arc<ScalarUDF>>,
     aggregates: HashMap<String, Arc<AggregateUDF>>,
     planners: Vec<Arc<dyn ExprPlanner>>,
 }
 
-impl Context {
-    pub(crate) fn new() -> Self {
+impl<'a> Context<'a> {
+    pub(crate) fn new(model: &'a Model) -> Self {
         let mut options = ConfigOptions::new();
         options.sql_parser.map_string_types_to_utf8view = false;
         options.sql_parser.parse_float_as_decimal = false;
@@ -43,6 +44,7 @@ impl Context {
             min_max::max_udaf(),
         ];
         Self {
+            model,
             options,
             functions: functions.map(|f| (f.name().to_owned(), f)).collect(),
             aggregates: aggregates
@@ -54,13 +56,13 @@ impl Context {
     }
 }
 
-impl ContextProvider for Context {
+impl ContextProvider for Context<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
-        match (&name, cdm::table(name.table())) {
+        match (&name, self.model.table(name.table())) {
             (TableReference::Bare { .. }, Some(table)) => {
-                Ok(Arc::new(LogicalTableSource::new(arrow_schema(table))))
+                Ok(Arc::new(LogicalTableSource::new(table.read_schema())))
             }
-            _ => plan_err!("the clinical data model has no table {name}"),
+            _ => plan_err!("the model has no table {name}"),
         }
     }
 
@@ -109,14 +111,6 @@ impl ContextProvider for Context {
     }
 }
 
-/// The Arrow schema in which a table must be served.
-pub(crate) fn arrow_schema(table: &cdm::Table) -> SchemaRef {
-    let field = |c: &cdm::Column| Field::new(c.name, arrow_type(c.column_type), !c.required);
-    Arc::new(Schema::new(
-        table.columns.iter().map(field).collect::<Vec<_>>(),
-    ))
-}
-
 /// The planner's field of a parameter.
 pub(crate) fn parameter_field(name: &str, value_type: ValueType) -> FieldRef {
     let data_type = match value_type {
@@ -125,14 +119,4 @@ pub(crate) fn parameter_field(name: &str, value_type: ValueType) -> FieldRef {
         ValueType::Text => DataType::Utf8,
     };
     Arc::new(Field::new(name, data_type, false))
-}
-
-fn arrow_type(column_type: ColumnType) -> DataType {
-    match column_type {
-        ColumnType::Integer => DataType::Int64,
-        ColumnType::Number => DataType::Float64,
-        ColumnType::Text => DataType::Utf8,
-        ColumnType::Date => DataType::Date32,
-        ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-    }
 }

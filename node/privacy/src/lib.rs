@@ -22,6 +22,7 @@ mod functions;
 mod lanes;
 mod lower;
 mod measure;
+mod model;
 mod noise;
 mod parse;
 mod program;
@@ -33,6 +34,7 @@ mod stream;
 mod track;
 
 pub use bound::SelectionKey;
+pub use model::{Model, ModelError};
 pub use noise::{FrozenNoise, NoiseError, NoiseSource};
 pub use program::Program;
 pub use refusal::{Refusal, Rule};

@@ -1,20 +1,19 @@
 //! Rebuilds a DataFusion plan from a [`Query`]. Only plans rebuilt here run, under the optimizer
 //! rules listed in [`crate::run()`].
 
+mod scalar;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::common::{Column, JoinType, Result, ScalarValue, plan_datafusion_err, plan_err};
-use datafusion::logical_expr::expr::{InList, ScalarFunction};
-use datafusion::logical_expr::{
-    Between, BinaryExpr, Case, Expr, LogicalPlan, LogicalPlanBuilder, Operator, TableSource,
-    TryCast, lit,
-};
-use ward_schemas::cdm;
-use ward_schemas::parameter::{Parameters, Value};
+use datafusion::common::{Column, JoinType, Result, plan_datafusion_err, plan_err};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource, TryCast, lit};
+use scalar::case;
+use ward_schemas::parameter::Parameters;
 
 use crate::measure::{Input, InputKind, Query};
-use crate::relation::{JoinKind, Node, Relation};
+use crate::model::Table;
+use crate::relation::{Field, JoinKind, Node, Relation, Role};
 use crate::scalar::Scalar;
 
 /// The rows of a query as a plan whose columns are: the patient, the keys, the inputs but for those
@@ -26,7 +25,7 @@ use crate::scalar::Scalar;
 pub(crate) fn rows(
     query: &Query,
     parameters: &Parameters,
-    tables: &HashMap<&'static str, Arc<dyn TableSource>>,
+    tables: &HashMap<String, Arc<dyn TableSource>>,
 ) -> Result<LogicalPlan> {
     let mut lowering = Lowering {
         parameters,
@@ -49,7 +48,7 @@ pub(crate) fn rows(
 }
 
 /// The tables of the model that a query reads.
-pub(crate) fn tables_of(relation: &Relation, found: &mut Vec<&'static cdm::Table>) {
+pub(crate) fn tables_of<'a>(relation: &'a Relation, found: &mut Vec<&'a Table>) {
     match &relation.node {
         Node::Scan { table } => found.push(table),
         Node::Filter { input, .. } | Node::Project { input, .. } => tables_of(input, found),
@@ -62,7 +61,7 @@ pub(crate) fn tables_of(relation: &Relation, found: &mut Vec<&'static cdm::Table
 
 struct Lowering<'a> {
     parameters: &'a Parameters,
-    tables: &'a HashMap<&'static str, Arc<dyn TableSource>>,
+    tables: &'a HashMap<String, Arc<dyn TableSource>>,
     names: usize,
 }
 
@@ -76,13 +75,6 @@ impl Lowered {
     fn column(&self, index: usize) -> Result<Expr> {
         column(&self.columns, index)
     }
-}
-
-fn column(columns: &[Column], index: usize) -> Result<Expr> {
-    let column = columns.get(index).cloned();
-    column
-        .map(Expr::Column)
-        .ok_or_else(|| plan_datafusion_err!("column {index} of {}", columns.len()))
 }
 
 impl Lowering<'_> {
@@ -118,15 +110,30 @@ impl Lowering<'_> {
         }
     }
 
-    fn scan(&mut self, table: &cdm::Table) -> Result<Lowered> {
-        let Some(source) = self.tables.get(table.name) else {
+    fn scan(&mut self, table: &Table) -> Result<Lowered> {
+        let Some(source) = self.tables.get(&table.name) else {
             return plan_err!("no table {}", table.name);
         };
         let name = self.fresh();
-        let plan = LogicalPlanBuilder::scan(name.as_str(), Arc::clone(source), None)?;
-        let columns = table.columns.iter();
-        let columns = columns.map(|c| Expr::Column(Column::new(Some(name.as_str()), c.name)));
-        self.project(plan, columns.collect())
+        let served = |field: &Field| Expr::Column(Column::new(Some(name.as_str()), &field.name));
+        let mut plan = LogicalPlanBuilder::scan(name.as_str(), Arc::clone(source), None)?;
+        let patient = table.fields.iter().find(|f| f.role == Role::Patient);
+        let mut columns = Vec::new();
+        for field in &table.fields {
+            let found = table.served.field_with_name(&field.name)?;
+            columns.push(if *found.data_type() == field.data_type {
+                served(field)
+            } else {
+                Expr::TryCast(TryCast::new(
+                    Box::new(served(field)),
+                    field.data_type.clone(),
+                ))
+            });
+            if found.is_nullable() && patient == Some(field) {
+                plan = plan.filter(served(field).is_not_null())?;
+            }
+        }
+        self.project(plan, columns)
     }
 
     fn project(&mut self, plan: LogicalPlanBuilder, expressions: Vec<Expr>) -> Result<Lowered> {
@@ -206,86 +213,11 @@ impl Lowering<'_> {
             }
         }
     }
-
-    fn scalar(&self, scalar: &Scalar, columns: &[Column]) -> Result<Expr> {
-        let lower = |s: &Scalar| self.scalar(s, columns);
-        Ok(match scalar {
-            Scalar::Column(index) => column(columns, *index)?,
-            Scalar::Literal(value) => lit(value.clone()),
-            Scalar::Parameter(name) => match self.parameters.get(name) {
-                Some(value) => lit(parameter(value)),
-                None => return plan_err!("no parameter {name}"),
-            },
-            Scalar::Binary {
-                operator,
-                left,
-                right,
-            } => binary(lower(left)?, *operator, lower(right)?),
-            Scalar::Not(e) => Expr::Not(Box::new(lower(e)?)),
-            Scalar::IsNull(e) => lower(e)?.is_null(),
-            Scalar::IsNotNull(e) => lower(e)?.is_not_null(),
-            Scalar::InList {
-                operand,
-                list,
-                negated,
-            } => Expr::InList(InList::new(
-                Box::new(lower(operand)?),
-                list.iter().map(lower).collect::<Result<_>>()?,
-                *negated,
-            )),
-            Scalar::Between {
-                operand,
-                low,
-                high,
-                negated,
-            } => Expr::Between(Between::new(
-                Box::new(lower(operand)?),
-                *negated,
-                Box::new(lower(low)?),
-                Box::new(lower(high)?),
-            )),
-            Scalar::Case {
-                base,
-                arms,
-                otherwise,
-            } => {
-                let arms = arms.iter().map(|(w, t)| Ok((lower(w)?, lower(t)?)));
-                let arms = arms.collect::<Result<Vec<_>>>()?;
-                let optional = |e: &Option<Box<Scalar>>| e.as_ref().map(|e| lower(e)).transpose();
-                case(optional(base)?, arms, optional(otherwise)?)
-            }
-            Scalar::TryCast { operand, to } => {
-                Expr::TryCast(TryCast::new(Box::new(lower(operand)?), to.clone()))
-            }
-            Scalar::Call {
-                function,
-                arguments,
-            } => Expr::ScalarFunction(ScalarFunction::new_udf(
-                Arc::clone(function),
-                arguments.iter().map(lower).collect::<Result<_>>()?,
-            )),
-        })
-    }
 }
 
-fn binary(left: Expr, operator: Operator, right: Expr) -> Expr {
-    Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right)))
-}
-
-fn case(base: Option<Expr>, arms: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Expr {
-    let boxed = |(when, then)| (Box::new(when), Box::new(then));
-    Expr::Case(Case::new(
-        base.map(Box::new),
-        arms.into_iter().map(boxed).collect(),
-        otherwise.map(Box::new),
-    ))
-}
-
-fn parameter(value: &Value) -> ScalarValue {
-    use arrow::datatypes::Date32Type;
-    match value {
-        Value::Date(date) => ScalarValue::Date32(Some(Date32Type::from_naive_date(*date))),
-        Value::Integer(i) => ScalarValue::Int64(Some(*i)),
-        Value::Text(t) => ScalarValue::Utf8(Some(t.clone())),
-    }
+fn column(columns: &[Column], index: usize) -> Result<Expr> {
+    let column = columns.get(index).cloned();
+    column
+        .map(Expr::Column)
+        .ok_or_else(|| plan_datafusion_err!("column {index} of {}", columns.len()))
 }

@@ -12,8 +12,9 @@ use ward_schemas::finish::Expr;
 use ward_schemas::key::{KeyDomain, KeyValue};
 use ward_schemas::names::Ident;
 use ward_schemas::plan::{Column, ColumnContent, Component, ComponentUnit, KeyColumn, TablePlan};
-use ward_schemas::template::TableSpec;
+use ward_schemas::template::{Contribution, TableSpec};
 
+use crate::model::Model;
 use crate::parse::shorten;
 use crate::refusal::Rule;
 use crate::relation::{Owner, Relation, Role};
@@ -92,9 +93,10 @@ pub(crate) fn compile(
     spec: &TableSpec,
     domains: &BTreeMap<Ident, KeyDomain>,
     plan: &LogicalPlan,
+    model: &Model,
 ) -> Result<(TablePlan, Query), Rule> {
     let (projection, aggregate) = outermost(plan)?;
-    let relation = track::relation(&aggregate.input)?;
+    let relation = track::relation(&aggregate.input, model)?;
     let Owner::Patient { column, .. } = relation.owner else {
         return Err(Rule::Public);
     };
@@ -117,10 +119,14 @@ pub(crate) fn compile(
         tallies,
         ..
     } = compiler;
+    let contribution = Contribution {
+        max_groups: reachable_groups(spec.contribution.max_groups, &key_columns, &keys, &relation),
+        ..spec.contribution
+    };
     let table = TablePlan {
         name: spec.name.clone(),
         keys: key_columns,
-        contribution: spec.contribution,
+        contribution,
         rho: spec.rho,
         components,
         columns,
@@ -133,6 +139,29 @@ pub(crate) fn compile(
         relation,
     };
     Ok((table, query))
+}
+
+/// How many groups one patient's rows can fall into: keys that are functions of the patient have
+/// one value there, so they cost nothing.
+fn reachable_groups(
+    declared: u32,
+    columns: &[KeyColumn],
+    keys: &[Scalar],
+    relation: &Relation,
+) -> u32 {
+    let of_row = |key: &Scalar| {
+        !key.columns()
+            .into_iter()
+            .all(|c| relation.fields[c].of_patient)
+    };
+    let reachable = columns
+        .iter()
+        .zip(keys)
+        .filter(|(_, key)| of_row(key))
+        .fold(1_usize, |n, (column, _)| {
+            n.saturating_mul(column.domain.len())
+        });
+    u32::try_from(reachable).unwrap_or(u32::MAX).min(declared)
 }
 
 fn outermost(plan: &LogicalPlan) -> Result<(&Projection, &Aggregate), Rule> {

@@ -14,6 +14,7 @@ use ward_schemas::template::{ExpandedTemplate, TableSpec};
 
 use crate::context::{Context, parameter_field};
 use crate::measure::{self, Query};
+use crate::model::Model;
 use crate::parse;
 use crate::refusal::{Refusal, Rule};
 
@@ -26,12 +27,20 @@ pub struct Program {
 }
 
 impl Program {
-    /// Compiles a template. Sees no data, and what it accepts can't fail on a row.
+    /// Compiles a template against the clinical data model. Sees no data, and what it accepts can't fail on a row.
     ///
     /// # Errors
     /// When a statement is outside the accepted form: which rule refuses it, and what to write
     /// instead.
     pub fn compile(template: &ExpandedTemplate) -> Result<Self, Refusal> {
+        Self::compile_for(template, &Model::clinical())
+    }
+
+    /// Compiles a template against other tables than the clinical data model's.
+    ///
+    /// # Errors
+    /// As [`Program::compile`].
+    pub fn compile_for(template: &ExpandedTemplate, model: &Model) -> Result<Self, Refusal> {
         let mut plan = Plan {
             template: template.reference(),
             engine: ENGINE_VERSION.to_owned(),
@@ -44,8 +53,8 @@ impl Program {
             let domains = template.keys(&spec.name).unwrap_or(&no_keys);
             let parameters = &template.template().parameters;
             let compiled = on_a_big_stack(|| {
-                let statement = plan_statement(spec, parameters)?;
-                measure::compile(spec, domains, &statement)
+                let statement = plan_statement(spec, parameters, model)?;
+                measure::compile(spec, domains, &statement, model)
             });
             let (table, query) = compiled.map_err(|rule| Refusal {
                 table: spec.name.clone(),
@@ -110,9 +119,10 @@ fn on_a_big_stack<T: Send>(work: impl FnOnce() -> Result<T, Rule> + Send) -> Res
 fn plan_statement(
     spec: &TableSpec,
     parameters: &BTreeMap<Ident, Parameter>,
+    model: &Model,
 ) -> Result<LogicalPlan, Rule> {
     let statement = parse::parse(&spec.sql)?;
-    let context = Context::new();
+    let context = Context::new(model);
     let fields = parameters
         .iter()
         .map(|(name, p)| Some(parameter_field(name.as_str(), p.value_type())));

@@ -1,9 +1,11 @@
 //! Ward's own relational algebra. Each relation knows the patient of every row; each operator maps
 //! one patient's rows to that patient's rows, deterministically and regardless of their order.
 
-use arrow::datatypes::DataType;
-use ward_schemas::cdm::{self, ColumnRole, PrivacyClass};
+use std::sync::Arc;
 
+use arrow::datatypes::DataType;
+
+use crate::model::Table;
 use crate::scalar::{Extent, Scalar};
 
 /// A relation: an operator, and what is known of its rows.
@@ -45,6 +47,8 @@ pub(crate) struct Field {
     pub(crate) role: Role,
     /// How large the expression behind it is.
     pub(crate) extent: Extent,
+    /// Whether it is a function of the patient: equal in all rows of one.
+    pub(crate) of_patient: bool,
 }
 
 /// What a column may be used for.
@@ -62,7 +66,7 @@ pub(crate) enum Role {
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
     /// All rows of a table of the model.
-    Scan { table: &'static cdm::Table },
+    Scan { table: Arc<Table> },
     /// The rows for which the predicate is true.
     Filter {
         input: Box<Relation>,
@@ -90,38 +94,6 @@ pub(crate) enum JoinKind {
     Inner,
     /// Matching pairs, and left rows without a match.
     Left,
-}
-
-impl Relation {
-    /// All rows of a table.
-    pub(crate) fn scan(
-        table: &'static cdm::Table,
-        types: impl Fn(&cdm::Column) -> DataType,
-    ) -> Self {
-        let fields = table.columns.iter().map(|c| Field {
-            name: c.name.to_owned(),
-            data_type: types(c),
-            role: role(table, c),
-            extent: Extent::COLUMN,
-        });
-        let position = |name| table.columns.iter().position(|c| c.name == name);
-        let owner = match (table.class, position(cdm::PATIENT)) {
-            (PrivacyClass::Personal, Some(column)) => Owner::Patient {
-                column,
-                multiplicity: match table.referenced_key() {
-                    Some(cdm::PATIENT) => Multiplicity::One,
-                    Some(key) => Multiplicity::OnePer(position(key).into_iter().collect()),
-                    None => Multiplicity::Many,
-                },
-            },
-            _ => Owner::Public,
-        };
-        Self {
-            node: Node::Scan { table },
-            fields: fields.collect(),
-            owner,
-        }
-    }
 }
 
 impl Relation {
@@ -155,14 +127,5 @@ impl Multiplicity {
                 moved.map_or(Self::Many, Self::OnePer)
             }
         }
-    }
-}
-
-fn role(table: &cdm::Table, column: &cdm::Column) -> Role {
-    match (table.class, column.role) {
-        (PrivacyClass::Public, _) => Role::Value,
-        (PrivacyClass::Personal, ColumnRole::Patient) => Role::Patient,
-        (PrivacyClass::Personal, ColumnRole::Identifier) => Role::Identifier,
-        (PrivacyClass::Personal, ColumnRole::Concept | ColumnRole::Value) => Role::Value,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Decimal128Type;
+use arrow::datatypes::{Decimal128Type, Schema};
 use datafusion::catalog::SchemaProvider;
 use datafusion::common::DataFusionError;
 use datafusion::common::runtime::SpawnedTask;
@@ -25,7 +25,6 @@ use ward_schemas::rho::Rho;
 
 use crate::bound::SelectionKey;
 use crate::clustered::BoundedExec;
-use crate::context::arrow_schema;
 use crate::lower;
 use crate::measure::Query;
 use crate::noise::{NoiseError, NoiseSource};
@@ -78,7 +77,7 @@ pub async fn run(request: Request<'_>, noise: &NoiseSource) -> Result<NoisyVecto
 }
 
 /// Why a run failed. Never says anything of data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
     /// The ask's ρ is too small for a noise scale.
     #[error("rho is too small for a noise scale")]
@@ -87,8 +86,8 @@ pub enum RunError {
     #[error(transparent)]
     Noise(#[from] NoiseError),
     /// A table is missing, or is not served with the model's columns.
-    #[error("the table {0} is not served as the clinical data model has it")]
-    Table(&'static str),
+    #[error("the table {0} is not served as the model has it")]
+    Table(String),
     /// The engine failed.
     #[error("the query engine failed")]
     Engine,
@@ -140,27 +139,28 @@ async fn totals(
 async fn sources(
     query: &Query,
     provider: &dyn SchemaProvider,
-) -> Result<HashMap<&'static str, Arc<dyn TableSource>>, RunError> {
+) -> Result<HashMap<String, Arc<dyn TableSource>>, RunError> {
     let mut tables = Vec::new();
     lower::tables_of(&query.relation, &mut tables);
     let mut sources = HashMap::new();
     for table in tables {
-        let failed = RunError::Table(table.name);
-        let served = provider.table(table.name).await.map_err(|_| failed)?;
-        let served = served.ok_or(failed)?;
-        let (found, expected) = (served.schema(), arrow_schema(table));
-        let alike = found.fields().len() == expected.fields().len()
-            && found
-                .fields()
-                .iter()
-                .zip(expected.fields())
-                .all(|(f, e)| f.name() == e.name() && f.data_type() == e.data_type());
-        if !alike {
-            return Err(failed);
+        let failed = || RunError::Table(table.name.clone());
+        let served = provider.table(&table.name).await.map_err(|_| failed())?;
+        let served = served.ok_or_else(failed)?;
+        if !alike(&served.schema(), &table.served) {
+            return Err(failed());
         }
-        sources.insert(table.name, provider_as_source(served));
+        sources.insert(table.name.clone(), provider_as_source(served));
     }
     Ok(sources)
+}
+
+fn alike(found: &Schema, expected: &Schema) -> bool {
+    let pairs = found.fields().iter().zip(expected.fields());
+    found.fields().len() == expected.fields().len()
+        && pairs
+            .into_iter()
+            .all(|(f, e)| f.name() == e.name() && f.data_type() == e.data_type())
 }
 
 /// Executes the rows under an explicit list of optimizer rules, with each patient bounded on the

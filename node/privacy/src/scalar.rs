@@ -101,33 +101,50 @@ impl Extent {
 }
 
 impl Scalar {
-    /// Its extent, given those of the columns.
-    pub(crate) fn extent(&self, fields: &[Field]) -> Extent {
-        let of = |s: &Self| s.extent(fields);
+    /// The columns it reads.
+    pub(crate) fn columns(&self) -> Vec<usize> {
+        let mut found = Vec::new();
+        let mut rest = vec![self];
+        while let Some(scalar) = rest.pop() {
+            match scalar {
+                Self::Column(index) => found.push(*index),
+                other => rest.extend(other.children()),
+            }
+        }
+        found
+    }
+
+    fn children(&self) -> Vec<&Self> {
         match self {
-            Self::Column(index) => fields.get(*index).map_or(Extent::COLUMN, |f| f.extent),
-            Self::Literal(_) | Self::Parameter(_) => Extent::COLUMN,
-            Self::Binary { left, right, .. } => Extent::around([of(left), of(right)]),
+            Self::Column(_) | Self::Literal(_) | Self::Parameter(_) => Vec::new(),
+            Self::Binary { left, right, .. } => vec![left, right],
             Self::Not(e)
             | Self::IsNull(e)
             | Self::IsNotNull(e)
-            | Self::TryCast { operand: e, .. } => Extent::around([of(e)]),
-            Self::InList { operand, list, .. } => {
-                Extent::around(list.iter().map(of).chain([of(operand)]))
-            }
+            | Self::TryCast { operand: e, .. } => vec![e],
+            Self::InList { operand, list, .. } => list.iter().chain([&**operand]).collect(),
             Self::Between {
                 operand, low, high, ..
-            } => Extent::around([of(operand), of(low), of(high)]),
+            } => vec![operand, low, high],
             Self::Case {
                 base,
                 arms,
                 otherwise,
             } => {
-                let ends = base.iter().chain(otherwise).map(|e| of(e));
-                let arms = arms.iter().flat_map(|(when, then)| [of(when), of(then)]);
-                Extent::around(ends.chain(arms))
+                let ends = base.iter().chain(otherwise).map(|e| &**e);
+                let arms = arms.iter().flat_map(|(when, then)| [when, then]);
+                ends.chain(arms).collect()
             }
-            Self::Call { arguments, .. } => Extent::around(arguments.iter().map(of)),
+            Self::Call { arguments, .. } => arguments.iter().collect(),
+        }
+    }
+
+    /// Its extent, given those of the columns.
+    pub(crate) fn extent(&self, fields: &[Field]) -> Extent {
+        match self {
+            Self::Column(index) => fields.get(*index).map_or(Extent::COLUMN, |f| f.extent),
+            Self::Literal(_) | Self::Parameter(_) => Extent::COLUMN,
+            other => Extent::around(other.children().into_iter().map(|s| s.extent(fields))),
         }
     }
 }

@@ -5,9 +5,8 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
     BinaryExpr, Expr, Join, LogicalPlan, Operator, Projection, TableScan,
 };
-use ward_schemas::cdm;
 
-use crate::context::arrow_schema;
+use crate::model::Model;
 use crate::parse::shorten;
 use crate::refusal::Rule;
 use crate::relation::{Field, JoinKind, Multiplicity, Node, Owner, Relation, Role};
@@ -17,17 +16,17 @@ use crate::scalar::{Scalar, Scope};
 ///
 /// # Errors
 /// When a row of it could not be traced to one patient, or could be influenced by another's.
-pub(crate) fn relation(plan: &LogicalPlan) -> Result<Relation, Rule> {
+pub(crate) fn relation(plan: &LogicalPlan, model: &Model) -> Result<Relation, Rule> {
     match plan {
-        LogicalPlan::TableScan(scan) => table_scan(scan),
-        LogicalPlan::SubqueryAlias(alias) => relation(&alias.input),
+        LogicalPlan::TableScan(scan) => table_scan(scan, model),
+        LogicalPlan::SubqueryAlias(alias) => relation(&alias.input, model),
         LogicalPlan::Filter(filter) => {
-            let input = relation(&filter.input)?;
+            let input = relation(&filter.input, model)?;
             let predicate = scope(filter.input.schema(), &input).scalar(&filter.predicate)?;
             Ok(keep_rows(input, predicate))
         }
-        LogicalPlan::Projection(projection) => project(projection),
-        LogicalPlan::Join(join) => self::join(join),
+        LogicalPlan::Projection(projection) => project(projection, model),
+        LogicalPlan::Join(join) => self::join(join, model),
         LogicalPlan::Aggregate(_) => Err(refuse(
             plan,
             "an aggregate in a subquery",
@@ -107,8 +106,9 @@ fn refuse(plan: &LogicalPlan, what: &'static str, remedy: &'static str) -> Rule 
     }
 }
 
-fn table_scan(scan: &TableScan) -> Result<Relation, Rule> {
-    let table = cdm::table(scan.table_name.table())
+fn table_scan(scan: &TableScan, model: &Model) -> Result<Relation, Rule> {
+    let table = model
+        .table(scan.table_name.table())
         .ok_or_else(|| Rule::Unplannable(format!("no table {}", scan.table_name)))?;
     if scan.projection.is_some() || !scan.filters.is_empty() || scan.fetch.is_some() {
         return Err(Rule::Unplannable(format!(
@@ -116,13 +116,7 @@ fn table_scan(scan: &TableScan) -> Result<Relation, Rule> {
             scan.table_name
         )));
     }
-    let schema = arrow_schema(table);
-    let position = |c: &cdm::Column| table.columns.iter().position(|o| o.name == c.name);
-    Ok(Relation::scan(table, |c| {
-        position(c).map_or(arrow::datatypes::DataType::Null, |i| {
-            schema.field(i).data_type().clone()
-        })
-    }))
+    Ok(table.scan())
 }
 
 /// A filter is a function of each row, so it keeps everything that is known of them.
@@ -138,8 +132,8 @@ fn keep_rows(input: Relation, predicate: Scalar) -> Relation {
 }
 
 /// A projection is a function of each row; it must keep the patient.
-fn project(projection: &Projection) -> Result<Relation, Rule> {
-    let input = relation(&projection.input)?;
+fn project(projection: &Projection, model: &Model) -> Result<Relation, Rule> {
+    let input = relation(&projection.input, model)?;
     let scope = scope(projection.input.schema(), &input);
     let mut expressions = Vec::new();
     let mut fields = Vec::new();
@@ -149,12 +143,17 @@ fn project(projection: &Projection) -> Result<Relation, Rule> {
             None => (scope.scalar(expr)?, Role::Value),
         };
         let extent = scalar.extent(&input.fields);
+        let of_patient = scalar
+            .columns()
+            .into_iter()
+            .all(|c| input.fields[c].of_patient);
         expressions.push(scalar);
         fields.push(Field {
             extent,
             name: field.name().clone(),
             data_type: field.data_type().clone(),
             role,
+            of_patient,
         });
     }
     let position = |column: usize| {
@@ -188,7 +187,7 @@ fn describe_columns(projection: &Projection) -> String {
     shorten(&format!("SELECT {}", columns.join(", ")))
 }
 
-fn join(join: &Join) -> Result<Relation, Rule> {
+fn join(join: &Join, model: &Model) -> Result<Relation, Rule> {
     let kind = match join.join_type {
         JoinType::Inner => JoinKind::Inner,
         JoinType::Left => JoinKind::Left,
@@ -203,10 +202,10 @@ fn join(join: &Join) -> Result<Relation, Rule> {
     if join.null_equality != NullEquality::NullEqualsNothing {
         return Err(Rule::Unplannable("a join that equates NULLs".into()));
     }
-    let (left, right) = (relation(&join.left)?, relation(&join.right)?);
+    let (left, right) = (relation(&join.left, model)?, relation(&join.right, model)?);
     let conditions = Conditions::of(join, &left, &right)?;
     let owner = join_owner(join, kind, &left, &right, &conditions.on)?;
-    let fields = left.fields.iter().chain(&right.fields).cloned().collect();
+    let fields = joined_fields(kind, &left, &right, &conditions);
     Ok(Relation {
         node: Node::Join {
             left: Box::new(left),
@@ -218,6 +217,28 @@ fn join(join: &Join) -> Result<Relation, Rule> {
         fields,
         owner,
     })
+}
+
+/// Behind an outer join a field is still a function of the patient if the patient alone decides
+/// whether there is a match.
+fn joined_fields(
+    kind: JoinKind,
+    left: &Relation,
+    right: &Relation,
+    conditions: &Conditions,
+) -> Vec<Field> {
+    let by_patient = match (&left.owner, &right.owner) {
+        (Owner::Patient { column: l, .. }, Owner::Patient { column: r, .. }) => {
+            conditions.on == [(*l, *r)] && conditions.filter.is_none()
+        }
+        _ => false,
+    };
+    let kept = kind == JoinKind::Inner || by_patient;
+    let right = right.fields.iter().cloned().map(|field| Field {
+        of_patient: field.of_patient && kept,
+        ..field
+    });
+    left.fields.iter().cloned().chain(right).collect()
 }
 
 fn fragment(join: &Join) -> String {

@@ -92,6 +92,35 @@ fn accepted() {
     }
 }
 
+/// Keys that are functions of the patient don't add to what a patient can move.
+#[test]
+fn keys_of_the_patient_cost_nothing() {
+    let groups = |sql: &str| {
+        let declared = "contribution = { max_groups = 5, max_rows_per_group = 1 }\nkeys.sex = { concepts = [8507, 8532] }\nkeys.concept = { numbers = [1, 2, 3] }";
+        let (_, program) = compile(&template(sql, declared)).expect(sql);
+        program.plan().tables[0].contribution.max_groups
+    };
+    let by_both =
+        "SELECT p.gender_concept_id AS sex, m.measurement_concept_id AS concept, COUNT(*) AS n";
+    let inner = format!(
+        "{by_both} FROM measurement m JOIN person p ON p.person_id = m.person_id GROUP BY 1, 2"
+    );
+    assert_eq!(groups(&inner), 3);
+    let outer = format!(
+        "{by_both} FROM measurement m LEFT JOIN person p ON p.person_id = m.person_id GROUP BY 1, 2"
+    );
+    assert_eq!(groups(&outer), 3);
+    let some = format!(
+        "{by_both} FROM measurement m LEFT JOIN person p ON p.person_id = m.person_id AND m.value_as_number > 1 GROUP BY 1, 2"
+    );
+    assert_eq!(groups(&some), 5);
+    let computed = inner.replace(
+        "p.gender_concept_id AS sex",
+        "p.gender_concept_id + m.unit_concept_id AS sex",
+    );
+    assert_eq!(groups(&computed), 5);
+}
+
 #[test]
 fn refused_with_a_reason() {
     let statements = [
