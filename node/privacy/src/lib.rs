@@ -30,6 +30,7 @@ mod refusal;
 mod relation;
 mod run;
 mod scalar;
+mod session;
 mod stream;
 mod track;
 
@@ -39,3 +40,9 @@ pub use noise::{FrozenNoise, NoiseError, NoiseSource};
 pub use program::Program;
 pub use refusal::{Refusal, Rule};
 pub use run::{NoisyVectors, Request, RunError, run};
+pub use session::{Answer, PrivateSession, SessionError};
+
+/// The README's example runs with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

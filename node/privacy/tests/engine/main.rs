@@ -8,4 +8,5 @@ mod answers;
 mod files;
 mod language;
 mod parts;
+mod session;
 mod support;
