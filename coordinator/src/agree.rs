@@ -157,6 +157,7 @@ fn table_fits(template: &ExpandedTemplate, spec: &TableSpec, table: &TablePlan) 
         .try_fold(0_u32, |sum, c| sum.checked_add(c.weight));
     table.name == spec.name
         && table.rho == spec.rho
+        && table.delta == spec.delta
         && table.contribution == spec.contribution
         && keys_fit
         && columns_fit
@@ -166,6 +167,8 @@ fn table_fits(template: &ExpandedTemplate, spec: &TableSpec, table: &TablePlan) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ward_schemas::delta::Delta;
+
     use crate::testing::{node, plan, quote, rho, template};
 
     fn choose(quotes: impl IntoIterator<Item = (&'static str, Quote)>) -> (Option<Agreed>, Quotes) {
@@ -211,7 +214,7 @@ mod tests {
     #[test]
     fn a_quote_must_be_of_this_node_ask_and_template() {
         type Change = fn(&mut Quote);
-        let changes: [Change; 8] = [
+        let changes: [Change; 9] = [
             |q| q.node = node("z"),
             |q| q.v = 2,
             |q| q.rho = Rho::ZERO,
@@ -220,6 +223,7 @@ mod tests {
             |q| q.plan.tables[0].keys.clear(),
             |q| q.plan.tables[0].columns[0].content = ColumnContent::Key { index: 7 },
             |q| q.plan.tables[0].rho = Rho::ZERO,
+            |q| q.plan.tables[0].delta = Delta::from_units(1).expect("delta"),
         ];
         for (i, change) in changes.into_iter().enumerate() {
             let mut changed = quote("a");

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeZone, Utc};
 use ward_schemas::ask::AskContent;
 use ward_schemas::canonical::ContentHash;
+use ward_schemas::delta::Delta;
 use ward_schemas::ehds::Purpose;
 use ward_schemas::finish::Expr;
 use ward_schemas::jws::{MessageKind, SigningKey};
@@ -88,6 +89,7 @@ pub(crate) fn plan() -> Plan {
             keys: vec![KeyColumn { name: sex, domain }],
             contribution: template.template().tables[0].contribution,
             rho: rho(),
+            delta: Delta::ZERO,
             components: vec![Component {
                 name: "patients".into(),
                 unit: ComponentUnit::One,

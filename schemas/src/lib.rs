@@ -9,6 +9,7 @@
 //! | [`template`], [`parameter`], [`key`], [`library`] | tabulation plans and those that ship |
 //! | [`permit`], [`ask`], [`jws`] | who may ask, what is asked, and the signatures under both |
 //! | [`plan`], [`partial`], [`finish`] | integer vectors: layout and noise, merge, final values |
+//! | [`rho`], [`delta`], [`loss`] | privacy losses, exactly |
 //! | [`release`] | the merged answer |
 //! | [`wire`], [`problem`] | control messages and typed errors |
 
@@ -16,12 +17,14 @@ pub mod ask;
 pub mod canonical;
 pub mod cdm;
 pub mod decimal;
+pub mod delta;
 pub mod ehds;
 pub mod finish;
 pub mod functions;
 pub mod jws;
 pub mod key;
 pub mod library;
+pub mod loss;
 pub mod names;
 pub mod parameter;
 pub mod partial;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::canonical::{CanonicalError, ContentHash};
 use crate::decimal::{Decimal, Grid};
+use crate::delta::Delta;
 use crate::finish::Expr;
 use crate::key::KeyDomain;
 use crate::names::Ident;
@@ -15,7 +16,7 @@ use crate::template::{Contribution, TemplateRef};
 
 /// Version of the privacy engine: what an accepted statement means, and what is computed for it.
 /// Part of every ask's identity.
-pub const ENGINE_VERSION: &str = "ward-privacy/1";
+pub const ENGINE_VERSION: &str = "ward-privacy/2";
 
 /// A compiled template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +42,10 @@ pub struct TablePlan {
     pub keys: Vec<KeyColumn>,
     /// What one patient may contribute.
     pub contribution: Contribution,
-    /// Declared privacy loss.
+    /// Declared privacy loss of the noise.
     pub rho: Rho,
+    /// Declared privacy loss of thresholds, whatever ρ is asked; zero where every key is public.
+    pub delta: Delta,
     /// The integer vectors, one value a cell each.
     pub components: Vec<Component>,
     /// Output columns in the order of the statement.
@@ -152,6 +155,11 @@ impl Plan {
             .fold(Rho::ZERO, |sum, t| sum.saturating_add(t.rho))
     }
 
+    /// The declared δ of all tables.
+    pub fn delta(&self) -> Delta {
+        self.tables.iter().map(|t| t.delta).sum()
+    }
+
     /// The noise of every component (by table, then by component) for an ask at `rho`, which is
     /// divided among the tables as declared and in a table by weight. The parts never sum to more
     /// than `rho`.
@@ -258,6 +266,7 @@ mod tests {
                 max_rows_per_group: 1,
             },
             rho: Rho::from_units(*rho).expect("rho"),
+            delta: Delta::ZERO,
             components: vec![component("a", 1), component("b", 2)],
             columns: Vec::new(),
         };

@@ -50,6 +50,12 @@ impl Rho {
         Self(self.0.saturating_add(other.0).min(MAX_UNITS))
     }
 
+    /// The difference, never below zero.
+    #[must_use]
+    pub fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
     /// The part `weight / total` of this, rounded down, so that parts never sum to more.
     #[must_use]
     pub fn share(self, weight: u32, total: u32) -> Self {

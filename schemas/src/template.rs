@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::canonical::ContentHash;
 use crate::decimal::{Decimal, Grid, GridError};
+use crate::delta::Delta;
 use crate::ehds::{Category, Purpose};
 use crate::functions;
 use crate::key::{self, KeyDomain, KeyError, KeySpec, Vocabulary};
@@ -60,8 +61,11 @@ pub struct TableSpec {
     pub name: Ident,
     /// The statement.
     pub sql: String,
-    /// Privacy loss of the whole table at one node.
+    /// Privacy loss of the whole table's noise at one node.
     pub rho: Rho,
+    /// Privacy loss of the whole table's thresholds at one node.
+    #[serde(default, skip_serializing_if = "Delta::is_zero")]
+    pub delta: Delta,
     /// What one patient may contribute.
     pub contribution: Contribution,
     /// Group keys by output column.
@@ -163,6 +167,11 @@ impl Template {
         self.tables
             .iter()
             .fold(Rho::ZERO, |sum, t| sum.saturating_add(t.rho))
+    }
+
+    /// The δ of one ask at one node, all tables together.
+    pub fn delta(&self) -> Delta {
+        self.tables.iter().map(|t| t.delta).sum()
     }
 
     /// Resolves the group keys against a vocabulary and computes the identity: SHA-256 of the
@@ -442,6 +451,9 @@ keys.sex = { concepts = [8507, 8532] }
     fn layout_does_not_change_the_identity_and_content_does() {
         assert_eq!(hash(TEXT), hash(&format!("# a comment\n{TEXT}\n")));
         assert_ne!(hash(TEXT), hash(&TEXT.replace("0.005", "0.006")));
+        let with_delta = |delta| TEXT.replace("rho =", &format!("delta = \"{delta}\"\nrho ="));
+        assert_eq!(hash(TEXT), hash(&with_delta("0")));
+        assert_ne!(hash(TEXT), hash(&with_delta("1e-7")));
         assert_ne!(hash(TEXT), hash(&TEXT.replace("8532]", "8532, 8551]")));
     }
 

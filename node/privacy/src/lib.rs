@@ -15,6 +15,7 @@
 //! Steps 1 to 3 are [`Program::compile`]: they see no data, and what they accept can't fail on a row.
 //! No network, no disk: the caller serves the tables.
 
+pub mod account;
 mod bound;
 mod clustered;
 mod context;

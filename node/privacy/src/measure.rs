@@ -128,6 +128,7 @@ pub(crate) fn compile(
         keys: key_columns,
         contribution,
         rho: spec.rho,
+        delta: spec.delta,
         components,
         columns,
     };

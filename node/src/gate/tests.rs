@@ -131,6 +131,7 @@ fn plan(template: TemplateRef, source: &Template) -> Plan {
             keys: Vec::new(),
             contribution: source.tables[0].contribution,
             rho: source.tables[0].rho,
+            delta: source.tables[0].delta,
             components: vec![Component {
                 name: "n".to_owned(),
                 unit: ComponentUnit::One,

@@ -6,7 +6,7 @@ use ward_schemas::jws::{JwsError, SigningKey};
 use ward_schemas::key::NoVocabulary;
 use ward_schemas::partial::AuditHead;
 use ward_schemas::permit::Holder;
-use ward_schemas::plan::{Column as PlanColumn, KeyColumn, TablePlan};
+use ward_schemas::plan::{Column as PlanColumn, ENGINE_VERSION, KeyColumn, TablePlan};
 use ward_schemas::problem::ErrorCode;
 use ward_schemas::release::{Cell, ComponentNoise, Release, ReleaseColumn, ReleaseTable};
 use ward_schemas::template::{Template, TemplateRef};
@@ -306,7 +306,7 @@ fn plan() -> Plan {
     let origin = grid.centre();
     Plan {
         template: template_ref(),
-        engine: "ward-privacy/1".into(),
+        engine: ENGINE_VERSION.into(),
         vocabulary: expanded.vocabulary(),
         tables: vec![TablePlan {
             name: spec.name.clone(),
@@ -319,6 +319,7 @@ fn plan() -> Plan {
                 .collect(),
             contribution: spec.contribution,
             rho: spec.rho,
+            delta: spec.delta,
             components: vec![
                 component("patients", ComponentUnit::One, 1),
                 component(
