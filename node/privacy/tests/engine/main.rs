@@ -6,6 +6,7 @@
 mod answers;
 #[path = "../../benches/private_sql/files.rs"]
 mod files;
+mod golden;
 mod language;
 mod parts;
 mod session;
