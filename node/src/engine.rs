@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use ward_data::Snapshot;
 use ward_data::vocabulary::Package;
-use ward_privacy::{NoiseSource, NoisyVectors, Program, Request, RunError, SelectionKey};
+use ward_privacy::{
+    Execution, NoiseSource, NoisyVectors, Program, Request, RunError, SelectionKey,
+};
 use ward_schemas::canonical::ContentHash;
 use ward_schemas::parameter::Parameters;
 use ward_schemas::plan::Plan;
@@ -70,6 +72,7 @@ impl Compiled {
             rho,
             tables: data.snapshot.tables(data.vocabulary),
             selection_key: data.selection_key,
+            execution: Execution::Streaming,
         };
         ward_privacy::run(request, noise).await
     }

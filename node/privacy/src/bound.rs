@@ -64,6 +64,11 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// So many rows that count, and the sum of their grid integers.
+    pub(crate) fn new(rows: u64, sum: i64) -> Self {
+        Self { rows, sum }
+    }
+
     /// Reads a row that counts (1) or doesn't (0); the value is 0 where it doesn't, or where only
     /// presence is read.
     #[inline]

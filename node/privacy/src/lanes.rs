@@ -16,9 +16,15 @@ use crate::stream::Reads;
 /// Reads batches of patient, keys and inputs.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    keys: Vec<KeyIndex>,
+    cells: Cells,
     inputs: Vec<InputReader>,
-    cells: u32,
+}
+
+/// Finds the cells of rows by their keys.
+#[derive(Debug)]
+pub(crate) struct Cells {
+    keys: Vec<KeyIndex>,
+    count: u32,
 }
 
 /// A batch as dense integers. The vectors are reused from batch to batch.
@@ -43,11 +49,9 @@ impl Reader {
     /// A reader for the columns of a query; `None` for a domain of mixed types, which the schemas
     /// don't make.
     pub(crate) fn new(table: &TablePlan, query: &Query) -> Option<Self> {
-        let keys = table.keys.iter().map(|k| KeyIndex::new(&k.domain));
         Some(Self {
-            keys: keys.collect::<Option<_>>()?,
+            cells: Cells::new(table)?,
             inputs: query.inputs.iter().map(InputReader::new).collect(),
-            cells: u32::try_from(table.cells()).ok()?,
         })
     }
 
@@ -62,9 +66,10 @@ impl Reader {
 
     /// Reads a batch's keys and inputs.
     pub(crate) fn read(&self, batch: &RecordBatch, lanes: &mut Lanes) {
-        self.groups(batch, &mut lanes.groups);
+        let (keys, inputs) = batch.columns()[1..].split_at(self.cells.keys.len());
+        self.cells.read(keys, batch.num_rows(), &mut lanes.groups);
         lanes.inputs.resize_with(self.inputs.len(), Lane::default);
-        let mut columns = batch.columns().iter().skip(1 + self.keys.len());
+        let mut columns = inputs.iter();
         for (input, lane) in self.inputs.iter().zip(&mut lanes.inputs) {
             lane.clear();
             match input {
@@ -77,15 +82,32 @@ impl Reader {
             }
         }
     }
+}
 
-    fn groups(&self, batch: &RecordBatch, groups: &mut Vec<u32>) {
+impl Cells {
+    /// `None` for a domain of mixed types, which the schemas don't make.
+    pub(crate) fn new(table: &TablePlan) -> Option<Self> {
+        let keys = table.keys.iter().map(|k| KeyIndex::new(&k.domain));
+        Some(Self {
+            keys: keys.collect::<Option<_>>()?,
+            count: u32::try_from(table.cells()).ok()?,
+        })
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The cell of each row; the number of cells where a key is outside its domain.
+    pub(crate) fn read(&self, keys: &[ArrayRef], rows: usize, groups: &mut Vec<u32>) {
         groups.clear();
-        groups.resize(batch.num_rows(), 0);
-        for (i, key) in self.keys.iter().enumerate() {
-            key.advance(batch.column(1 + i), groups);
+        groups.resize(rows, 0);
+        for (key, column) in self.keys.iter().zip(keys) {
+            key.advance(column, groups);
         }
         for group in groups {
-            *group = (*group).min(self.cells);
+            *group = (*group).min(self.count);
         }
     }
 }
@@ -298,7 +320,8 @@ impl Lane {
             .extend(present.map(|p| u8::from(p == Some(true))));
     }
 
-    fn values(&mut self, column: &ArrayRef, grid: &Grid, origin: i64) {
+    /// Appends a column's grid integers, relative to the origin.
+    pub(crate) fn values(&mut self, column: &ArrayRef, grid: &Grid, origin: i64) {
         if *column.data_type() == DataType::Int64 {
             let values = column.as_primitive::<Int64Type>().values().iter();
             self.values

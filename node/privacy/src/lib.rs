@@ -29,10 +29,12 @@ mod parse;
 mod program;
 mod refusal;
 mod relation;
+mod rewrite;
 mod run;
 mod scalar;
 mod session;
 mod stream;
+mod supplied;
 mod track;
 
 pub use bound::SelectionKey;
@@ -40,7 +42,7 @@ pub use model::{Model, ModelError};
 pub use noise::{FrozenNoise, NoiseError, NoiseSource};
 pub use program::Program;
 pub use refusal::{Refusal, Rule};
-pub use run::{NoisyVectors, Request, RunError, run};
+pub use run::{Execution, NoisyVectors, Request, RunError, run};
 pub use session::{Answer, PrivateSession, SessionError};
 
 /// The README's example runs with the tests.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Decimal128Type, Schema};
+use arrow::datatypes::{Decimal128Type, Int32Type, Schema};
 use datafusion::catalog::SchemaProvider;
 use datafusion::common::DataFusionError;
 use datafusion::common::runtime::SpawnedTask;
@@ -14,7 +14,7 @@ use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::optimizer::OptimizerRule;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
-use datafusion::physical_plan::ExecutionPlanProperties as _;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
 use datafusion::physical_planner::DefaultPhysicalPlanner;
 use datafusion::prelude::SessionConfig;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -29,6 +29,7 @@ use crate::lower;
 use crate::measure::Query;
 use crate::noise::{NoiseError, NoiseSource};
 use crate::program::Program;
+use crate::rewrite;
 
 /// What to run, on what.
 #[derive(Debug)]
@@ -44,6 +45,21 @@ pub struct Request<'a> {
     pub tables: Arc<dyn SchemaProvider>,
     /// How a patient's groups are chosen where there are more than `max_groups`.
     pub selection_key: &'a SelectionKey,
+    /// How the bounded sums are computed. What comes out is the same.
+    pub execution: Execution,
+}
+
+/// How bounded sums are computed: two executions of one meaning, equal bit for bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Execution {
+    /// One pass over rows in the order of their patients; memory doesn't grow with the number of
+    /// patients. Nothing is moved or sorted where the tables declare that order, as snapshots do;
+    /// else DataFusion sorts, which can spill.
+    #[default]
+    Streaming,
+    /// By ordinary operators: grouping by patient and cell, and a window over each patient's cells.
+    /// Memory grows with the number of patients.
+    Relational,
 }
 
 /// The only thing that comes out: noisy integers, and which noise is in them.
@@ -131,9 +147,12 @@ async fn totals(
 ) -> Result<ByComponent<i128>, RunError> {
     let sources = sources(query, request.tables.as_ref()).await?;
     let rows = lower::rows(query, request.parameters, &sources).map_err(|_| RunError::Engine)?;
-    execute(rows, table, query, request.selection_key)
-        .await
-        .map_err(|_| RunError::Engine)
+    let key = request.selection_key;
+    let totals = match request.execution {
+        Execution::Streaming => streaming(rows, table, query, key).await,
+        Execution::Relational => relational(rows, table, query, key).await,
+    };
+    totals.map_err(|_| RunError::Engine)
 }
 
 async fn sources(
@@ -163,19 +182,42 @@ fn alike(found: &Schema, expected: &Schema) -> bool {
             .all(|(f, e)| f.name() == e.name() && f.data_type() == e.data_type())
 }
 
-/// Executes the rows under an explicit list of optimizer rules, with each patient bounded on the
-/// way, and adds the partitions up.
-async fn execute(
+async fn streaming(
     rows: LogicalPlan,
     table: &TablePlan,
     query: &Query,
     key: &SelectionKey,
-) -> datafusion::common::Result<ByComponent<i128>> {
+) -> Result<ByComponent<i128>, DataFusionError> {
     let state = session();
     let rows = state.create_physical_plan(&rows).await?;
     let bounded = Arc::new(BoundedExec::new(rows, table, query, key)?);
     let plan =
         DefaultPhysicalPlanner::default().optimize_physical_plan(bounded, &state, |_, _| {})?;
+    let mut totals = vec![vec![0; table.cells()]; query.tallies.len()];
+    execute(plan, &state, |batch| add_partition(&mut totals, batch)).await?;
+    Ok(totals)
+}
+
+async fn relational(
+    rows: LogicalPlan,
+    table: &TablePlan,
+    query: &Query,
+    key: &SelectionKey,
+) -> Result<ByComponent<i128>, DataFusionError> {
+    let state = session();
+    let sums = rewrite::totals(rows, table, query, key)?;
+    let plan = state.create_physical_plan(&sums).await?;
+    let mut totals = vec![vec![0; table.cells()]; query.tallies.len()];
+    execute(plan, &state, |batch| add_cells(&mut totals, batch)).await?;
+    Ok(totals)
+}
+
+/// Reads all that a plan gives.
+async fn execute(
+    plan: Arc<dyn ExecutionPlan>,
+    state: &SessionState,
+    mut read: impl FnMut(&RecordBatch),
+) -> Result<(), DataFusionError> {
     let partitions = plan.output_partitioning().partition_count();
     // As many at once as the session has partitions: an exchange needs all of its outputs read.
     let at_once = state.config().target_partitions();
@@ -184,16 +226,14 @@ async fn execute(
         SpawnedTask::spawn(async move { stream?.try_collect::<Vec<_>>().await })
     };
     let mut results = stream::iter((0..partitions).map(run)).buffer_unordered(at_once);
-    let mut totals = vec![vec![0; table.cells()]; query.tallies.len()];
     while let Some(batches) = results.next().await {
         let joined = batches.map_err(|e| DataFusionError::External(Box::new(e)))?;
-        for batch in joined? {
-            add_partition(&mut totals, &batch);
-        }
+        joined?.iter().for_each(&mut read);
     }
-    Ok(totals)
+    Ok(())
 }
 
+/// The explicit list of optimizer rules under which plans run.
 fn session() -> SessionState {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(PushDownFilter::new()),
@@ -219,6 +259,18 @@ fn add_partition(totals: &mut ByComponent<i128>, batch: &RecordBatch) {
         let column = column.as_primitive::<Decimal128Type>();
         for (total, value) in totals.iter_mut().zip(column.values()) {
             *total += value;
+        }
+    }
+}
+
+/// A batch of some cells' sums.
+fn add_cells(totals: &mut ByComponent<i128>, batch: &RecordBatch) {
+    let cells = batch.column(0).as_primitive::<Int32Type>().values();
+    for (totals, column) in totals.iter_mut().zip(&batch.columns()[1..]) {
+        let column = column.as_primitive::<Decimal128Type>();
+        for (cell, value) in cells.iter().zip(column.values()) {
+            let total = usize::try_from(*cell).ok().and_then(|c| totals.get_mut(c));
+            total.into_iter().for_each(|total| *total += value);
         }
     }
 }

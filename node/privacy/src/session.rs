@@ -21,7 +21,7 @@ use crate::model::{Model, ModelError};
 use crate::noise::NoiseSource;
 use crate::program::Program;
 use crate::refusal::Refusal;
-use crate::run::{Request, RunError, run};
+use crate::run::{Execution, Request, RunError, run};
 
 /// Tables about patients, and a budget for questions about them.
 ///
@@ -104,6 +104,7 @@ impl PrivateSession {
             rho: plan.rho(),
             tables: Arc::clone(&self.tables) as Arc<dyn SchemaProvider>,
             selection_key: &self.selection_key,
+            execution: Execution::Streaming,
         };
         let noisy = run(request, &NoiseSource::discrete_gaussian()).await?;
         let merged = merge(plan, &noise, &[noisy.vectors]);

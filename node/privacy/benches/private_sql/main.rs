@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use datafusion::prelude::{SessionConfig, SessionContext};
 use tokio::runtime::Runtime;
+use ward_privacy::Execution;
 
 use files::Files;
 use private::Private;
@@ -28,6 +29,7 @@ struct Comparison {
     plain: &'static str,
     private: &'static str,
     declared: String,
+    execution: Execution,
 }
 
 const PARTITIONS: usize = 2;
@@ -40,24 +42,28 @@ fn comparisons() -> Vec<Comparison> {
     let three_groups = "contribution = { max_groups = 3, max_rows_per_group = 5 }";
     let one_group = "contribution = { max_groups = 1, max_rows_per_group = 5 }";
     let bounds = "bounds.mean = { lower = \"0\", upper = \"200\", step = \"0.1\" }";
+    let count_mean = |name, execution| Comparison {
+        name,
+        plain: "SELECT measurement_concept_id, COUNT(*), AVG(value_as_number) FROM measurement GROUP BY 1",
+        private: "SELECT measurement_concept_id AS concept, COUNT(*) AS n, AVG(value_as_number) AS mean FROM measurement GROUP BY 1",
+        declared: format!("{three_groups}\n{by_concept}\n{bounds}"),
+        execution,
+    };
     vec![
-        Comparison {
-            name: "count_mean",
-            plain: "SELECT measurement_concept_id, COUNT(*), AVG(value_as_number) FROM measurement GROUP BY 1",
-            private: "SELECT measurement_concept_id AS concept, COUNT(*) AS n, AVG(value_as_number) AS mean FROM measurement GROUP BY 1",
-            declared: format!("{three_groups}\n{by_concept}\n{bounds}"),
-        },
+        count_mean("count_mean", Execution::Streaming),
         Comparison {
             name: "distinct_by_group",
             plain: "SELECT measurement_concept_id, COUNT(DISTINCT person_id) FROM measurement GROUP BY 1",
             private: "SELECT measurement_concept_id AS concept, COUNT(DISTINCT person_id) AS patients FROM measurement GROUP BY 1",
             declared: format!("{three_groups}\n{by_concept}"),
+            execution: Execution::Streaming,
         },
         Comparison {
             name: "distinct_filtered",
             plain: "SELECT COUNT(DISTINCT person_id) FROM measurement WHERE value_as_number > 140",
             private: "SELECT COUNT(DISTINCT person_id) AS patients FROM measurement WHERE value_as_number > 140",
             declared: one_group.to_owned(),
+            execution: Execution::Streaming,
         },
         Comparison {
             name: "join_person",
@@ -66,7 +72,9 @@ fn comparisons() -> Vec<Comparison> {
             declared: format!(
                 "{one_group}\nkeys.sex = {{ concepts = [8507, 8532] }}\nkeys.age = {{ values = [\"0-17\", \"18-39\", \"40-64\", \"65-79\", \"80+\"] }}\n{bounds}"
             ),
+            execution: Execution::Streaming,
         },
+        count_mean("rewrite_count_mean", Execution::Relational),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! The private side of a comparison: the engine as a node runs it.
 
-use ward_privacy::{NoiseSource, Program, Request, SelectionKey};
+use ward_privacy::{Execution, NoiseSource, Program, Request, SelectionKey};
 use ward_schemas::canonical::ContentHash;
 use ward_schemas::key::NoVocabulary;
 use ward_schemas::parameter::{Parameters, RawParameters};
@@ -13,6 +13,7 @@ use crate::files::Files;
 pub(crate) struct Private {
     program: Program,
     parameters: Parameters,
+    execution: Execution,
 }
 
 impl Private {
@@ -40,6 +41,7 @@ rho = "0.005"
         Self {
             program: Program::compile(&expanded).expect("accepted"),
             parameters,
+            execution: comparison.execution,
         }
     }
 
@@ -51,6 +53,7 @@ rho = "0.005"
             rho: self.program.plan().rho(),
             tables: files.schema(),
             selection_key: &selection_key,
+            execution: self.execution,
         };
         let noise = NoiseSource::discrete_gaussian();
         let answer = ward_privacy::run(request, &noise).await.expect("answer");

@@ -4,10 +4,12 @@
 //! One test binary, because each links DataFusion.
 
 mod answers;
+mod executions;
 #[path = "../../benches/private_sql/files.rs"]
 mod files;
 mod golden;
 mod language;
 mod parts;
 mod session;
+mod statements;
 mod support;

@@ -6,10 +6,13 @@ use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch,
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
 use datafusion::datasource::MemTable;
-use ward_privacy::{FrozenNoise, NoiseSource, Program, Refusal, Request, SelectionKey, run};
+use ward_privacy::{
+    Execution, FrozenNoise, NoiseSource, Program, Refusal, Request, SelectionKey, run,
+};
 use ward_schemas::canonical::ContentHash;
 use ward_schemas::cdm::{self, ColumnType};
 use ward_schemas::key::NoVocabulary;
+use ward_schemas::parameter::{Parameters, RawParameters};
 use ward_schemas::partial::Vectors;
 use ward_schemas::rho::Sigma;
 use ward_schemas::template::Template;
@@ -209,21 +212,49 @@ pub(crate) fn answer_with(
     tables: Arc<dyn SchemaProvider>,
     noise: &NoiseSource,
 ) -> Vectors {
-    let (template, program) = compile(text).expect("accepted");
-    let parameters = template.bind(&Default::default()).expect("parameters");
-    let selection_key = SelectionKey::from_bytes([3; 16]);
-    let request = Request {
-        program: &program,
-        parameters: &parameters,
-        rho: program.plan().rho(),
-        tables,
-        selection_key: &selection_key,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("runtime");
-    runtime
-        .block_on(run(request, noise))
-        .expect("answer")
-        .vectors
+    Asked::compile(text).answer(Execution::Streaming, 3, tables, noise)
+}
+
+/// A compiled template with its defaults.
+pub(crate) struct Asked {
+    program: Program,
+    parameters: Parameters,
+}
+
+impl Asked {
+    /// An accepted template text.
+    pub(crate) fn compile(text: &str) -> Self {
+        let (template, program) = compile(text).unwrap_or_else(|e| panic!("{text}\n{e}"));
+        let parameters = template.bind(&RawParameters::new()).expect("parameters");
+        Self {
+            program,
+            parameters,
+        }
+    }
+
+    /// The answer by an execution, whose selection key has this byte throughout.
+    pub(crate) fn answer(
+        &self,
+        execution: Execution,
+        key: u8,
+        tables: Arc<dyn SchemaProvider>,
+        noise: &NoiseSource,
+    ) -> Vectors {
+        let selection_key = SelectionKey::from_bytes([key; 16]);
+        let request = Request {
+            program: &self.program,
+            parameters: &self.parameters,
+            rho: self.program.plan().rho(),
+            tables,
+            selection_key: &selection_key,
+            execution,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("runtime");
+        runtime
+            .block_on(run(request, noise))
+            .expect("answer")
+            .vectors
+    }
 }

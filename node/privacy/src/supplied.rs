@@ -1,0 +1,157 @@
+//! The functions that the relational execution supplies to the engine that runs it: the code of the
+//! streaming execution, as scalar functions of SQL. All are pure and total.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Decimal128Array, Int32Array, Int64Array};
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use datafusion::common::Result;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use ward_schemas::decimal::Grid;
+
+use crate::bound::{Seen, SelectionKey, contribution};
+use crate::lanes::{Cells, Lane};
+use crate::measure::Tally;
+
+/// The type of sums: 2³² patients of at most 2⁴⁰ units each have far fewer digits.
+pub(crate) const TOTAL: DataType = DataType::Decimal128(38, 0);
+
+/// `ward_cell(key, …)`: the cell of a row's keys, `Int32`; NULL where one is outside its domain.
+pub(crate) fn cell(cells: Cells, keys: Vec<DataType>) -> ScalarUDF {
+    supply("ward_cell", keys, DataType::Int32, move |keys, rows| {
+        let mut groups = Vec::new();
+        cells.read(keys, rows, &mut groups);
+        let inside = |group: &u32| *group < cells.count();
+        let found = groups.into_iter().map(|g| Some(g).filter(inside));
+        Arc::new(
+            found
+                .map(|g| i32::try_from(g?).ok())
+                .collect::<Int32Array>(),
+        )
+    })
+}
+
+/// `ward_steps_I(value)`: the value as a whole number of its grid's steps from the origin, `Int64`;
+/// NULL where it doesn't count.
+pub(crate) fn steps(input: usize, value: DataType, grid: Grid, origin: i64) -> ScalarUDF {
+    let name = format!("ward_steps_{input}");
+    supply(&name, vec![value], DataType::Int64, move |values, _| {
+        let mut lane = Lane::default();
+        lane.values(&values[0], &grid, origin);
+        let read = lane.values.iter().zip(&lane.counts);
+        Arc::new(
+            read.map(|(value, count)| (*count > 0).then_some(*value))
+                .collect::<Int64Array>(),
+        )
+    })
+}
+
+/// `ward_rank(patient, cell)`: where the cell stands in the patient's secret order of groups,
+/// `Int64`.
+pub(crate) fn rank(key: SelectionKey) -> ScalarUDF {
+    let arguments = vec![DataType::Int64, DataType::Int32];
+    supply(
+        "ward_rank",
+        arguments,
+        DataType::Int64,
+        move |columns, _| {
+            let patients = columns[0].as_primitive::<Int64Type>().iter();
+            let cells = columns[1].as_primitive::<Int32Type>().iter();
+            let rank = |(patient, cell): (Option<i64>, Option<i32>)| {
+                let rank = key.of_patient(patient?).rank(cell?.cast_unsigned());
+                // In the order of the unsigned numbers, which not every engine has.
+                Some((rank ^ (1 << 63)).cast_signed())
+            };
+            Arc::new(patients.zip(cells).map(rank).collect::<Int64Array>())
+        },
+    )
+}
+
+/// `ward_part_J(rows, sum)`: what a patient with so many rows and this sum of steps adds to a group,
+/// `Decimal(38, 0)`.
+pub(crate) fn part(index: usize, tally: Tally, limit: u32) -> ScalarUDF {
+    let tally = Tally { input: 0, ..tally };
+    let arguments = vec![DataType::Int64, DataType::Int64];
+    let name = format!("ward_part_{index}");
+    supply(&name, arguments, TOTAL, move |columns, _| {
+        let rows = columns[0].as_primitive::<Int64Type>().iter();
+        let sums = columns[1].as_primitive::<Int64Type>().iter();
+        let part = |(rows, sum): (Option<i64>, Option<i64>)| {
+            let rows = rows.and_then(|rows| u64::try_from(rows).ok());
+            // The sum of no rows is NULL.
+            let seen = Seen::new(rows.unwrap_or(0), sum.unwrap_or(0));
+            contribution(tally, &[seen], limit)
+        };
+        let parts = rows.zip(sums).map(part);
+        Arc::new(Decimal128Array::from_iter_values(parts).with_data_type(TOTAL))
+    })
+}
+
+type Body = dyn Fn(&[ArrayRef], usize) -> ArrayRef + Send + Sync;
+
+fn supply(
+    name: &str,
+    arguments: Vec<DataType>,
+    returns: DataType,
+    body: impl Fn(&[ArrayRef], usize) -> ArrayRef + Send + Sync + 'static,
+) -> ScalarUDF {
+    ScalarUDF::from(Supplied {
+        name: name.to_owned(),
+        signature: Signature::exact(arguments, Volatility::Immutable),
+        returns,
+        body: Arc::new(body),
+    })
+}
+
+struct Supplied {
+    name: String,
+    signature: Signature,
+    returns: DataType,
+    body: Arc<Body>,
+}
+
+impl ScalarUDFImpl for Supplied {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(self.returns.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let columns = args.args.iter().map(|a| a.to_array(args.number_rows));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let result = (self.body)(&columns, args.number_rows);
+        Ok(ColumnarValue::Array(result))
+    }
+}
+
+/// What a body captured (a secret, among other things) is not shown.
+impl fmt::Debug for Supplied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl PartialEq for Supplied {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.body, &other.body)
+    }
+}
+
+impl Eq for Supplied {}
+
+impl Hash for Supplied {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}

@@ -1,0 +1,103 @@
+//! Both executions compute one function: random statements on random data, equal bit for bit,
+//! however the rows lie.
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+
+use crate::statements::{Statement, hospital, statement};
+use crate::support::{Asked, Hospital, NoNoise};
+use ward_privacy::Execution::{Relational, Streaming};
+use ward_privacy::{FrozenNoise, NoiseSource};
+use ward_schemas::partial::Vectors;
+use ward_schemas::rho::Sigma;
+
+const KEY: u8 = 3;
+
+/// Noise that differs from cell to cell, and reaches the ends of what an integer holds.
+#[derive(Debug)]
+struct Uneven;
+
+impl FrozenNoise for Uneven {
+    fn draw(&self, _sigma: Sigma, length: usize) -> Vec<i64> {
+        let ends = [i64::MAX, 1, -17, i64::MIN];
+        (0..length).map(|i| ends[i % ends.len()]).collect()
+    }
+}
+
+fn exact() -> NoiseSource {
+    NoiseSource::frozen(Box::new(NoNoise))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn both_executions_give_the_same_integers(statement in statement(), hospital in hospital()) {
+        let asked = Asked::compile(&statement.text());
+        for noise in [exact(), NoiseSource::frozen(Box::new(Uneven))] {
+            let answer = |execution| asked.answer(execution, KEY, hospital.tables(16, 2), &noise);
+            prop_assert_eq!(answer(Streaming), answer(Relational), "{}", statement.text());
+        }
+    }
+
+    #[test]
+    fn no_layout_of_the_rows_matters(
+        statement in statement(), (hospital, shuffled) in layouts(), batch in 1_usize..40, partitions in 1_usize..5,
+    ) {
+        let asked = Asked::compile(&statement.text());
+        let one = asked.answer(Streaming, KEY, hospital.tables(1000, 1), &exact());
+        for execution in [Streaming, Relational] {
+            let other = asked.answer(execution, KEY, shuffled.tables(batch, partitions), &exact());
+            prop_assert_eq!(&one, &other, "{:?}: {}", execution, statement.text());
+        }
+    }
+}
+
+/// A hospital twice, with its rows in other orders.
+fn layouts() -> impl Strategy<Value = (Hospital, Hospital)> {
+    hospital().prop_flat_map(|hospital| {
+        let measurements = Just(hospital.measurements.clone()).prop_shuffle();
+        let persons = Just(hospital.persons.clone()).prop_shuffle();
+        (Just(hospital), measurements, persons).prop_map(|(hospital, measurements, persons)| {
+            let shuffled = Hospital {
+                measurements,
+                persons,
+                ..hospital.clone()
+            };
+            (hospital, shuffled)
+        })
+    })
+}
+
+/// The comparison must find an execution that forgets a limit or the key of the choice.
+#[test]
+fn mutants_are_told_apart() {
+    let forgets_groups = |mutant: &mut Statement| mutant.max_groups = 100;
+    let forgets_scaling = |mutant: &mut Statement| mutant.max_rows = 100;
+    let ranks_by_another_key = |_: &mut Statement| {};
+    assert!(is_told_apart(forgets_groups, KEY), "max_groups");
+    assert!(is_told_apart(forgets_scaling, KEY), "scaling");
+    assert!(is_told_apart(ranks_by_another_key, KEY + 1), "key");
+    assert!(!is_told_apart(|_| {}, KEY), "not even a mutant");
+}
+
+/// Whether the relational execution of a changed statement differs from the streaming one of the
+/// statement itself, on some of the cases that the properties above see.
+fn is_told_apart(change: impl Fn(&mut Statement), key: u8) -> bool {
+    let mut runner = TestRunner::deterministic();
+    let mut sample = || {
+        let case = (statement(), hospital()).new_tree(&mut runner);
+        case.expect("a case").current()
+    };
+    (0..48).any(|_| {
+        let (statement, hospital) = sample();
+        let mut mutant = statement.clone();
+        change(&mut mutant);
+        let answer = |statement: &Statement, execution, key| -> Vectors {
+            let asked = Asked::compile(&statement.text());
+            asked.answer(execution, key, hospital.tables(16, 2), &exact())
+        };
+        answer(&statement, Streaming, KEY) != answer(&mutant, Relational, key)
+    })
+}
