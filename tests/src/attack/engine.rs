@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::catalog::SchemaProvider;
 use ward_privacy::{
-    FrozenNoise, NoiseSource, Program, Refusal, Request, RunError, SelectionKey, run,
+    Execution, FrozenNoise, NoiseSource, Program, Refusal, Request, RunError, SelectionKey, run,
 };
 use ward_schemas::canonical::ContentHash;
 use ward_schemas::key::NoVocabulary;
@@ -94,6 +94,7 @@ impl Tabulation {
             rho,
             tables,
             selection_key: &SelectionKey::from_bytes([3; 16]),
+            execution: Execution::Streaming,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let answer = runtime.expect("a runtime").block_on(run(request, noise));
