@@ -9,6 +9,7 @@
 //! | [`hospital`] | small hospitals in memory, in any layout |
 //! | [`neighbour`] | how far one patient moves an answer |
 //! | [`gaussian`] | the noise as it should be; distinguishing with it |
+//! | [`plain`] | the same statement without privacy |
 //! | [`random`] | data without pattern |
 //! | [`reconstruction`] | secrets from many noisy counts |
 
@@ -16,5 +17,6 @@ pub mod engine;
 pub mod gaussian;
 pub mod hospital;
 pub mod neighbour;
+pub mod plain;
 pub mod random;
 pub mod reconstruction;
