@@ -42,7 +42,8 @@ pub use model::{Model, ModelError};
 pub use noise::{FrozenNoise, NoiseError, NoiseSource};
 pub use program::Program;
 pub use refusal::{Refusal, Rule};
-pub use run::{Execution, NoisyVectors, Request, RunError, run};
+pub use rewrite::Rewrite;
+pub use run::{Execution, NoisyVectors, Request, RunError, rewrite, run};
 pub use session::{Answer, PrivateSession, SessionError};
 
 /// The README's example runs with the tests.

@@ -116,7 +116,8 @@ impl Lowering<'_> {
         };
         let name = self.fresh();
         let served = |field: &Field| Expr::Column(Column::new(Some(name.as_str()), &field.name));
-        let mut plan = LogicalPlanBuilder::scan(name.as_str(), Arc::clone(source), None)?;
+        let mut plan = LogicalPlanBuilder::scan(table.name.as_str(), Arc::clone(source), None)?
+            .alias(name.as_str())?;
         let patient = table.fields.iter().find(|f| f.role == Role::Patient);
         let mut columns = Vec::new();
         for field in &table.fields {

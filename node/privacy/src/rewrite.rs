@@ -1,52 +1,94 @@
 //! The relational execution: bounds patients by ordinary operators (projection, filter, grouping, one
-//! window), which any engine has, and a few supplied functions ([`crate::supplied`]). It computes what the
-//! streaming execution does, bit for bit:
+//! window), which any engine has, and a few supplied functions ([`crate::supplied`]).
 //!
 //! ```sql
-//! SELECT cell, SUM(part) FROM (                            -- add_up
-//!   SELECT cell, ward_part(m, s) AS part FROM (            -- keep
-//!     SELECT *, ROW_NUMBER() OVER (PARTITION BY patient ORDER BY ward_rank(patient, cell), cell) AS place
-//!     FROM (SELECT patient, cell, COUNT(v) AS m, SUM(v) AS s   -- group
-//!           FROM (SELECT patient, ward_cell(key) AS cell, ward_steps(value) AS v FROM rows)  -- read
-//!           WHERE cell IS NOT NULL GROUP BY patient, cell))
+//! SELECT cell, SUM(t) AS t FROM (                                      -- add up
+//!   SELECT cell, ward_part(m, s) AS t FROM (                           -- keep
+//!     SELECT *, ROW_NUMBER() OVER (PARTITION BY patient ORDER BY rank, cell) AS place FROM (
+//!       SELECT patient, cell, ward_rank(patient, cell) AS rank, COUNT(v) AS m, SUM(v) AS s FROM (  -- group
+//!         SELECT patient, ward_cell(key) AS cell, ward_steps(value) AS v FROM rows)                -- read
+//!       WHERE cell IS NOT NULL GROUP BY patient, cell))
 //!   WHERE place <= max_groups)
 //! GROUP BY cell
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, internal_err};
 use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{
-    Expr, ExprFunctionExt as _, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, ident, lit,
-    when,
+    Expr, ExprFunctionExt as _, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, ScalarUDF,
+    ident, lit, when,
 };
+use datafusion::sql::unparser::plan_to_sql;
 use ward_schemas::plan::TablePlan;
 
 use crate::bound::SelectionKey;
 use crate::lanes::Cells;
 use crate::measure::{Input, InputKind, Query, Tally, TallyKind};
+use crate::run::RunError;
 use crate::supplied;
 
-/// The plan of a table's sums over these rows (of [`crate::lower::rows`]): one row a cell in which
-/// somebody has rows, of the cell and a `Decimal128(38, 0)` for each tally.
-pub(crate) fn totals(
-    rows: LogicalPlan,
-    table: &TablePlan,
-    query: &Query,
-    key: &SelectionKey,
-) -> Result<LogicalPlan> {
-    let rewriting = Rewriting { table, query, key };
-    let read = rewriting.read(rows)?;
-    let grouped = rewriting.group(read)?;
-    let kept = rewriting.keep(grouped)?;
-    rewriting.add_up(kept)?.build()
+/// The bounded sums of one table as a relational plan: what [`Execution::Relational`] runs, for
+/// engines other than this process.
+///
+/// Its result has a row for each cell in which somebody has rows: the cell's index (`Int64`), then for
+/// each component in the order of the plan what all patients add to it (`Decimal(38, 0)`); a cell
+/// without a row has zeros. **These sums are exact.** Whoever sees them sees the patients' data:
+/// noise of [`ward_schemas::plan::Plan::noise`] must be added before they go anywhere.
+///
+/// [`Execution::Relational`]: crate::Execution::Relational
+#[derive(Clone, Debug)]
+pub struct Rewrite {
+    plan: LogicalPlan,
+    functions: Vec<Arc<ScalarUDF>>,
+}
+
+impl Rewrite {
+    /// The rewrite over these rows (of [`crate::lower::rows`]).
+    pub(crate) fn new(
+        rows: LogicalPlan,
+        table: &TablePlan,
+        query: &Query,
+        key: &SelectionKey,
+    ) -> Result<Self> {
+        let rewriting = Rewriting { table, query };
+        let read = rewriting.read(rows)?;
+        let grouped = rewriting.group(read, key)?;
+        let kept = rewriting.keep(grouped)?;
+        let plan = rewriting.add_up(kept)?.build()?;
+        let functions = functions_of(&plan)?;
+        Ok(Self { plan, functions })
+    }
+
+    /// The plan, over the tables of the request.
+    pub fn plan(&self) -> &LogicalPlan {
+        &self.plan
+    }
+
+    /// The scalar functions that it calls, pure and total: of each name one. `ward_rank` holds the
+    /// selection key.
+    pub fn functions(&self) -> &[Arc<ScalarUDF>] {
+        &self.functions
+    }
+
+    /// The plan as SQL text over the tables' names, for an engine in which
+    /// [`Rewrite::functions`] are defined.
+    ///
+    /// # Errors
+    /// When DataFusion can't write an operator of the statement as SQL.
+    pub fn sql(&self) -> std::result::Result<String, RunError> {
+        let statement = plan_to_sql(&self.plan).map_err(|_| RunError::Engine)?;
+        Ok(statement.to_string())
+    }
 }
 
 const PATIENT: &str = "patient";
 const CELL: &str = "cell";
-const RANK: &str = "rank";
+const RANK: &str = "group_rank";
 const PLACE: &str = "place";
 
 /// The column of what an input reads from a row: NULL where the row doesn't count.
@@ -64,10 +106,29 @@ fn summed(input: usize) -> String {
     format!("s{input}")
 }
 
+/// The column of a tally.
+fn total(tally: usize) -> String {
+    format!("t{tally}")
+}
+
+fn functions_of(plan: &LogicalPlan) -> Result<Vec<Arc<ScalarUDF>>> {
+    let mut found: BTreeMap<String, Arc<ScalarUDF>> = BTreeMap::new();
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|root| {
+            root.apply(|expr| {
+                if let Expr::ScalarFunction(call) = expr {
+                    found.insert(call.name().to_owned(), Arc::clone(&call.func));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found.into_values().collect())
+}
+
 struct Rewriting<'a> {
     table: &'a TablePlan,
     query: &'a Query,
-    key: &'a SelectionKey,
 }
 
 impl Rewriting<'_> {
@@ -81,20 +142,23 @@ impl Rewriting<'_> {
             self.cell(keys, &schema)?.alias(CELL),
         ];
         let mut read = read.iter();
-        for (i, input) in self.inputs().filter(|(_, input)| !input.is_every_row()) {
-            let Some(column) = read.next() else {
-                return internal_err!("an input without a column");
-            };
-            projected.push(steps(i, input, column, &schema)?.alias(value(i)));
+        for (i, input) in self.query.inputs.iter().enumerate() {
+            if !input.is_every_row() {
+                let Some(column) = read.next() else {
+                    return internal_err!("an input without a column");
+                };
+                projected.push(self.steps(i, input, column, &schema)?.alias(value(i)));
+            }
         }
         LogicalPlanBuilder::from(rows)
             .project(projected)?
+            .alias("read_rows")?
             .filter(ident(CELL).is_not_null())
     }
 
     fn cell(&self, keys: &[Expr], schema: &DFSchema) -> Result<Expr> {
         if keys.is_empty() {
-            return Ok(lit(0_i32));
+            return Ok(lit(0_i64));
         }
         let Some(cells) = Cells::new(self.table) else {
             return internal_err!("a key domain of mixed types");
@@ -104,10 +168,23 @@ impl Rewriting<'_> {
         Ok(cell.call(keys.to_vec()))
     }
 
-    /// Each patient's rows in each cell: how many count, and their sum.
-    fn group(&self, rows: LogicalPlanBuilder) -> Result<LogicalPlanBuilder> {
+    /// What an input reads from a row: steps of its grid, or 1 for presence; NULL where the row
+    /// doesn't count.
+    fn steps(&self, index: usize, input: &Input, column: &Expr, schema: &DFSchema) -> Result<Expr> {
+        match &input.kind {
+            InputKind::Presence(_) => when(column.clone(), lit(1_i64)).end(),
+            InputKind::Value { grid, origin, .. } => {
+                let steps = supplied::steps(index, column.get_type(schema)?, *grid, *origin);
+                Ok(steps.call(vec![column.clone()]))
+            }
+        }
+    }
+
+    /// Each patient's rows in each cell: how many count, and their sum; and where the cell stands in
+    /// the patient's secret order.
+    fn group(&self, rows: LogicalPlanBuilder, key: &SelectionKey) -> Result<LogicalPlanBuilder> {
         let mut aggregates = Vec::new();
-        for (i, input) in self.inputs() {
+        for (i, input) in self.query.inputs.iter().enumerate() {
             let read = if input.is_every_row() {
                 lit(1_i64)
             } else {
@@ -118,64 +195,55 @@ impl Rewriting<'_> {
                 aggregates.push(sum(read).alias(summed(i)));
             }
         }
-        rows.aggregate([ident(PATIENT), ident(CELL)], aggregates)
-    }
-
-    /// Of each patient's cells the first `max_groups` in the patient's secret order.
-    fn keep(&self, groups: LogicalPlanBuilder) -> Result<LogicalPlanBuilder> {
-        let rank = supplied::rank(self.key.clone());
+        let groups = rows.aggregate([ident(PATIENT), ident(CELL)], aggregates)?;
+        let rank = supplied::rank(key.clone());
         let rank = rank.call(vec![ident(PATIENT), ident(CELL)]);
         let columns = groups.schema().columns().into_iter().map(Expr::Column);
-        let ranked = columns.chain([rank.alias(RANK)]).collect::<Vec<_>>();
-        let place = row_number()
-            .partition_by(vec![ident(PATIENT)])
-            .order_by([RANK, CELL].map(|c| ident(c).sort(true, false)).to_vec())
-            .build()?;
-        let most = u64::from(self.table.contribution.max_groups);
-        groups
-            .project(ranked)?
-            .window([place.alias(PLACE)])?
-            .filter(ident(PLACE).lt_eq(lit(most)))
-    }
-
-    /// What each patient adds to their cells, and the sums.
-    fn add_up(&self, groups: LogicalPlanBuilder) -> Result<LogicalPlanBuilder> {
-        let limit = self.table.contribution.max_rows_per_group;
-        let tallies = || self.query.tallies.iter().enumerate();
-        let total = |j: usize| format!("t{j}");
-        let parts = tallies().map(|(j, tally)| {
-            let sum = match tally.kind {
-                TallyKind::Sum => ident(summed(tally.input)),
-                TallyKind::Patients | TallyKind::Rows => lit(0_i64),
-            };
-            let part = supplied::part(j, *tally, limit);
-            part.call(vec![ident(counted(tally.input)), sum])
-                .alias(total(j))
-        });
-        let projected: Vec<_> = [ident(CELL)].into_iter().chain(parts).collect();
-        let sums = tallies().map(|(j, _)| sum(ident(total(j))).alias(total(j)));
-        groups
-            .project(projected)?
-            .aggregate([ident(CELL)], sums.collect::<Vec<_>>())
-    }
-
-    fn inputs(&self) -> impl Iterator<Item = (usize, &Input)> {
-        self.query.inputs.iter().enumerate()
+        let ranked: Vec<_> = columns.chain([rank.alias(RANK)]).collect();
+        groups.project(ranked)?.alias("patient_groups")
     }
 
     fn is_summed(&self, input: usize) -> bool {
         let sums = |t: &Tally| t.input == input && t.kind == TallyKind::Sum;
         self.query.tallies.iter().any(sums)
     }
-}
 
-/// What an input reads from a row: steps of its grid, or 1 for presence; NULL where the row doesn't count.
-fn steps(index: usize, input: &Input, column: &Expr, schema: &DFSchema) -> Result<Expr> {
-    match &input.kind {
-        InputKind::Presence(_) => when(column.clone(), lit(1_i64)).end(),
-        InputKind::Value { grid, origin, .. } => {
-            let steps = supplied::steps(index, column.get_type(schema)?, *grid, *origin);
-            Ok(steps.call(vec![column.clone()]))
+    /// Of each patient's cells the first `max_groups` in that order.
+    fn keep(&self, groups: LogicalPlanBuilder) -> Result<LogicalPlanBuilder> {
+        let place = row_number()
+            .partition_by(vec![ident(PATIENT)])
+            .order_by([RANK, CELL].map(|c| ident(c).sort(true, false)).to_vec())
+            .build()?;
+        let placed = groups.window([place.alias(PLACE)])?;
+        let columns: Vec<_> = placed.schema().columns();
+        let most = u64::from(self.table.contribution.max_groups);
+        placed
+            .project(columns.into_iter().map(Expr::Column))?
+            .alias("placed_groups")?
+            .filter(ident(PLACE).lt_eq(lit(most)))
+    }
+
+    /// What each patient adds to their cells, and the sums.
+    fn add_up(&self, groups: LogicalPlanBuilder) -> Result<LogicalPlanBuilder> {
+        let mut parts = vec![ident(CELL)];
+        let mut sums = Vec::new();
+        for (j, tally) in self.query.tallies.iter().enumerate() {
+            parts.push(self.part(j, tally).alias(total(j)));
+            sums.push(sum(ident(total(j))).alias(total(j)));
         }
+        let added = groups.project(parts)?.alias("parts")?;
+        let added = added.aggregate([ident(CELL)], sums)?;
+        let columns = added.schema().columns();
+        added.project(columns.into_iter().map(Expr::Column))
+    }
+
+    fn part(&self, index: usize, tally: &Tally) -> Expr {
+        let limit = self.table.contribution.max_rows_per_group;
+        let sum = match tally.kind {
+            TallyKind::Sum => ident(summed(tally.input)),
+            TallyKind::Patients | TallyKind::Rows => lit(0_i64),
+        };
+        let part = supplied::part(index, *tally, limit);
+        part.call(vec![ident(counted(tally.input)), sum])
     }
 }

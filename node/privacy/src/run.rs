@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Decimal128Type, Int32Type, Schema};
+use arrow::datatypes::{Decimal128Type, Int64Type, Schema};
 use datafusion::catalog::SchemaProvider;
 use datafusion::common::DataFusionError;
 use datafusion::common::runtime::SpawnedTask;
@@ -29,7 +29,7 @@ use crate::lower;
 use crate::measure::Query;
 use crate::noise::{NoiseError, NoiseSource};
 use crate::program::Program;
-use crate::rewrite;
+use crate::rewrite::Rewrite;
 
 /// What to run, on what.
 #[derive(Debug)]
@@ -92,6 +92,22 @@ pub async fn run(request: Request<'_>, noise: &NoiseSource) -> Result<NoisyVecto
     })
 }
 
+/// What [`Execution::Relational`] runs, by table: plans of ordinary operators that another engine can
+/// run, too. No data is read, and nothing is drawn.
+///
+/// # Errors
+/// When a table is missing, or is not served with the model's columns.
+pub async fn rewrite(request: &Request<'_>) -> Result<Vec<Rewrite>, RunError> {
+    let mut rewrites = Vec::new();
+    let tables = &request.program.plan().tables;
+    for (table, query) in tables.iter().zip(request.program.queries()) {
+        let rows = rows(query, request).await?;
+        let rewrite = Rewrite::new(rows, table, query, request.selection_key);
+        rewrites.push(rewrite.map_err(|_| RunError::Engine)?);
+    }
+    Ok(rewrites)
+}
+
 /// Why a run failed. Never says anything of data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
@@ -145,14 +161,18 @@ async fn totals(
     query: &Query,
     request: &Request<'_>,
 ) -> Result<ByComponent<i128>, RunError> {
-    let sources = sources(query, request.tables.as_ref()).await?;
-    let rows = lower::rows(query, request.parameters, &sources).map_err(|_| RunError::Engine)?;
+    let rows = rows(query, request).await?;
     let key = request.selection_key;
     let totals = match request.execution {
         Execution::Streaming => streaming(rows, table, query, key).await,
         Execution::Relational => relational(rows, table, query, key).await,
     };
     totals.map_err(|_| RunError::Engine)
+}
+
+async fn rows(query: &Query, request: &Request<'_>) -> Result<LogicalPlan, RunError> {
+    let sources = sources(query, request.tables.as_ref()).await?;
+    lower::rows(query, request.parameters, &sources).map_err(|_| RunError::Engine)
 }
 
 async fn sources(
@@ -205,8 +225,8 @@ async fn relational(
     key: &SelectionKey,
 ) -> Result<ByComponent<i128>, DataFusionError> {
     let state = session();
-    let sums = rewrite::totals(rows, table, query, key)?;
-    let plan = state.create_physical_plan(&sums).await?;
+    let rewrite = Rewrite::new(rows, table, query, key)?;
+    let plan = state.create_physical_plan(rewrite.plan()).await?;
     let mut totals = vec![vec![0; table.cells()]; query.tallies.len()];
     execute(plan, &state, |batch| add_cells(&mut totals, batch)).await?;
     Ok(totals)
@@ -265,7 +285,7 @@ fn add_partition(totals: &mut ByComponent<i128>, batch: &RecordBatch) {
 
 /// A batch of some cells' sums.
 fn add_cells(totals: &mut ByComponent<i128>, batch: &RecordBatch) {
-    let cells = batch.column(0).as_primitive::<Int32Type>().values();
+    let cells = batch.column(0).as_primitive::<Int64Type>().values();
     for (totals, column) in totals.iter_mut().zip(&batch.columns()[1..]) {
         let column = column.as_primitive::<Decimal128Type>();
         for (cell, value) in cells.iter().zip(column.values()) {

@@ -5,8 +5,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Decimal128Array, Int32Array, Int64Array};
-use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use arrow::array::{ArrayRef, AsArray, Decimal128Array, Int64Array};
+use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -20,18 +20,14 @@ use crate::measure::Tally;
 /// The type of sums: 2³² patients of at most 2⁴⁰ units each have far fewer digits.
 pub(crate) const TOTAL: DataType = DataType::Decimal128(38, 0);
 
-/// `ward_cell(key, …)`: the cell of a row's keys, `Int32`; NULL where one is outside its domain.
+/// `ward_cell(key, …)`: the cell of a row's keys, `Int64`; NULL where one is outside its domain.
 pub(crate) fn cell(cells: Cells, keys: Vec<DataType>) -> ScalarUDF {
-    supply("ward_cell", keys, DataType::Int32, move |keys, rows| {
+    supply("ward_cell", keys, DataType::Int64, move |keys, rows| {
         let mut groups = Vec::new();
         cells.read(keys, rows, &mut groups);
         let inside = |group: &u32| *group < cells.count();
         let found = groups.into_iter().map(|g| Some(g).filter(inside));
-        Arc::new(
-            found
-                .map(|g| i32::try_from(g?).ok())
-                .collect::<Int32Array>(),
-        )
+        Arc::new(found.map(|g| g.map(i64::from)).collect::<Int64Array>())
     })
 }
 
@@ -53,16 +49,16 @@ pub(crate) fn steps(input: usize, value: DataType, grid: Grid, origin: i64) -> S
 /// `ward_rank(patient, cell)`: where the cell stands in the patient's secret order of groups,
 /// `Int64`.
 pub(crate) fn rank(key: SelectionKey) -> ScalarUDF {
-    let arguments = vec![DataType::Int64, DataType::Int32];
+    let arguments = vec![DataType::Int64, DataType::Int64];
     supply(
         "ward_rank",
         arguments,
         DataType::Int64,
         move |columns, _| {
             let patients = columns[0].as_primitive::<Int64Type>().iter();
-            let cells = columns[1].as_primitive::<Int32Type>().iter();
-            let rank = |(patient, cell): (Option<i64>, Option<i32>)| {
-                let rank = key.of_patient(patient?).rank(cell?.cast_unsigned());
+            let cells = columns[1].as_primitive::<Int64Type>().iter();
+            let rank = |(patient, cell): (Option<i64>, Option<i64>)| {
+                let rank = key.of_patient(patient?).rank(u32::try_from(cell?).ok()?);
                 // In the order of the unsigned numbers, which not every engine has.
                 Some((rank ^ (1 << 63)).cast_signed())
             };

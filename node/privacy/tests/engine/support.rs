@@ -6,8 +6,10 @@ use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch,
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
 use datafusion::datasource::MemTable;
+use tokio::runtime::Runtime;
 use ward_privacy::{
-    Execution, FrozenNoise, NoiseSource, Program, Refusal, Request, SelectionKey, run,
+    Execution, FrozenNoise, NoiseSource, Program, Refusal, Request, Rewrite, SelectionKey, rewrite,
+    run,
 };
 use ward_schemas::canonical::ContentHash;
 use ward_schemas::cdm::{self, ColumnType};
@@ -240,21 +242,39 @@ impl Asked {
         tables: Arc<dyn SchemaProvider>,
         noise: &NoiseSource,
     ) -> Vectors {
-        let selection_key = SelectionKey::from_bytes([key; 16]);
-        let request = Request {
+        let key = SelectionKey::from_bytes([key; 16]);
+        let request = self.request(execution, &key, tables);
+        let answer = runtime().block_on(run(request, noise));
+        answer.expect("answer").vectors
+    }
+
+    /// The first table's rewrite.
+    pub(crate) fn rewrite(&self, key: u8, tables: Arc<dyn SchemaProvider>) -> Rewrite {
+        let key = SelectionKey::from_bytes([key; 16]);
+        let request = self.request(Execution::Relational, &key, tables);
+        let rewrites = runtime().block_on(rewrite(&request));
+        rewrites.expect("rewrites").remove(0)
+    }
+
+    fn request<'a>(
+        &'a self,
+        execution: Execution,
+        selection_key: &'a SelectionKey,
+        tables: Arc<dyn SchemaProvider>,
+    ) -> Request<'a> {
+        Request {
             program: &self.program,
             parameters: &self.parameters,
             rho: self.program.plan().rho(),
             tables,
-            selection_key: &selection_key,
+            selection_key,
             execution,
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("runtime");
-        runtime
-            .block_on(run(request, noise))
-            .expect("answer")
-            .vectors
+        }
     }
+}
+
+/// A runtime of this thread.
+pub(crate) fn runtime() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.expect("runtime")
 }
