@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::files::{Files, concept};
-use crate::support::{answer, template};
+use crate::support::{answer, answer_by_both, template};
 
 const JOINED: &str = "SELECT p.gender_concept_id AS sex, COUNT(*) AS n, AVG(m.value_as_number) AS mean FROM measurement m JOIN person p ON p.person_id = m.person_id GROUP BY 1";
 const OUTER: &str = "SELECT p.gender_concept_id AS sex, COUNT(DISTINCT m.person_id) AS n, AVG(m.value_as_number) AS mean FROM person p LEFT JOIN (SELECT person_id, value_as_number FROM measurement WHERE value_as_number > 100) m ON m.person_id = p.person_id GROUP BY 1";
@@ -26,7 +26,7 @@ fn many_parts_answer_as_one_does() {
         let (done, waited) = std::sync::mpsc::channel();
         let tables = parts.schema();
         let of_parts = text.clone();
-        std::thread::spawn(move || done.send(answer(&of_parts, tables)));
+        std::thread::spawn(move || done.send(answer_by_both(&of_parts, tables)));
         let of_parts = waited
             .recv_timeout(Duration::from_secs(120))
             .expect("an answer");
@@ -45,11 +45,11 @@ fn groups_are_bounded_alike_in_any_part() {
     );
     let sql = "SELECT measurement_concept_id AS concept, COUNT(*) AS n FROM measurement GROUP BY 1";
     let text = template(sql, &declared);
-    let one = answer(
+    let one = answer_by_both(
         &text,
         Files::generate(dirs[0].path(), 20_000, 1000, 1).schema(),
     );
-    let seven = answer(
+    let seven = answer_by_both(
         &text,
         Files::generate(dirs[1].path(), 20_000, 1000, 7).schema(),
     );

@@ -208,6 +208,16 @@ pub(crate) fn answer(text: &str, tables: Arc<dyn SchemaProvider>) -> Vectors {
     answer_with(text, tables, &NoiseSource::frozen(Box::new(NoNoise)))
 }
 
+/// The same, after a look whether the relational execution agrees.
+pub(crate) fn answer_by_both(text: &str, tables: Arc<dyn SchemaProvider>) -> Vectors {
+    let exact = NoiseSource::frozen(Box::new(NoNoise));
+    let asked = Asked::compile(text);
+    let streaming = asked.answer(Execution::Streaming, 3, Arc::clone(&tables), &exact);
+    let relational = asked.answer(Execution::Relational, 3, tables, &exact);
+    assert_eq!(streaming, relational, "{text}");
+    streaming
+}
+
 /// Runs a template text on a hospital with the given noise.
 pub(crate) fn answer_with(
     text: &str,
