@@ -71,7 +71,7 @@ pub fn widths(agreed: &Agreed, nodes: usize) -> Vec<MeasureWidth> {
         .map(|(table, component, noise)| MeasureWidth {
             table: table.name.clone(),
             component: component.name.clone(),
-            half_width: spread * noise.sigma.to_f64() * component.unit.step().to_f64(),
+            half_width: spread * noise.sigma.to_f64() * component.unit.step(),
         })
         .collect()
 }

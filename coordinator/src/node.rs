@@ -18,7 +18,7 @@ use tonic::{Code, Status, Streaming};
 use ward_schemas::ask::Ask;
 use ward_schemas::jws::{KeyRing, MAX_TOKEN_BYTES};
 use ward_schemas::names::NodeName;
-use ward_schemas::plan::Plan;
+use ward_schemas::plan::{Plan, TablePlan};
 use ward_schemas::problem::{ERROR_CODE_TRAILER, ErrorCode, Problem};
 use ward_schemas::wire::{OfferReply, Quote, TemplateOffer, WIRE_FORMAT, action};
 
@@ -121,7 +121,7 @@ impl Node {
 
 fn partial_bytes(plan: &Plan) -> usize {
     let tables = plan.tables.iter();
-    let integers = tables.map(|t| t.cells().saturating_mul(t.components.len()));
+    let integers = tables.map(TablePlan::integers);
     let integers = integers.fold(0, usize::saturating_add);
     integers.saturating_mul(8).saturating_add(FRAMING_BYTES)
 }

@@ -85,6 +85,7 @@ pub(crate) fn plan() -> Plan {
         engine: ENGINE_VERSION.into(),
         vocabulary: template.vocabulary(),
         tables: vec![TablePlan {
+            totals: Vec::new(),
             name,
             keys: vec![KeyColumn { name: sex, domain }],
             contribution: template.template().tables[0].contribution,

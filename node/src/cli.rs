@@ -306,7 +306,7 @@ fn print_plan(plan: &Plan) {
         println!("  table {}: {}", table.name, shape(table));
         for (component, noise) in table.components.iter().zip(noise) {
             let step = component.unit.step();
-            let half_width = 1.96 * noise.sigma.to_f64() * step.to_f64();
+            let half_width = 1.96 * noise.sigma.to_f64() * step;
             println!(
                 "    {}: a patient adds at most {} steps of {step} to a cell; ± {half_width:.1} at 95 %",
                 component.name, component.bound

@@ -25,12 +25,34 @@ impl Decimal {
         scale: 0,
     };
 
+    /// A whole number, if it has at most 15 digits.
+    pub fn whole(value: i64) -> Option<Self> {
+        let whole = Self {
+            mantissa: value,
+            scale: 0,
+        };
+        (value.unsigned_abs() < 10_u64.pow(15)).then_some(whole)
+    }
+
     /// The nearest double.
     pub fn to_f64(self) -> f64 {
         // Both are exact in a double (≤ 15 digits), so the quotient is correctly rounded.
         #[allow(clippy::cast_precision_loss)]
         let mantissa = self.mantissa as f64;
         mantissa / 10_f64.powi(i32::from(self.scale))
+    }
+
+    /// The smallest whole number that is not below this.
+    pub fn ceil(self) -> i64 {
+        let one = 10_i64.pow(u32::from(self.scale));
+        self.mantissa.div_euclid(one) + i64::from(self.mantissa.rem_euclid(one) != 0)
+    }
+
+    /// The nearest double to the square, to a few units in the last place.
+    pub fn squared(self) -> f64 {
+        #[allow(clippy::cast_precision_loss)]
+        let mantissa = self.mantissa as f64;
+        mantissa * mantissa / 10_f64.powi(2 * i32::from(self.scale))
     }
 
     /// Digits after the point.
@@ -218,6 +240,22 @@ impl Grid {
     /// The same grid point, in the value's unit.
     pub fn centre_value(&self) -> Decimal {
         self.centre
+    }
+
+    /// How many points it has.
+    pub fn points(&self) -> u64 {
+        (self.upper_steps - self.lower_steps).unsigned_abs() + 1
+    }
+
+    /// The lowest point, in steps.
+    pub fn lower_steps(&self) -> i64 {
+        self.lower_steps
+    }
+
+    /// Half the largest square of a grid integer relative to the centre, rounded down: squares
+    /// travel relative to it.
+    pub fn half_square(&self) -> u128 {
+        u128::from(self.reach(self.centre_steps)).pow(2) / 2
     }
 
     /// The largest magnitude of a grid integer relative to `origin`, in steps.

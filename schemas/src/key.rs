@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{Datelike, Months, NaiveDate};
+use chrono::{Datelike, Days, Months, NaiveDate, Weekday};
 use serde::{Deserialize, Serialize};
+
+use crate::decimal::Decimal;
 
 /// A group key as a template declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     untagged,
     deny_unknown_fields,
-    expecting = "a key is { values = [..] }, { numbers = [..] }, { concepts = [..], labels = [..] }, { descendants_of = ID } or { calendar = \"month\" or \"year\", from = .., to = .. }"
+    expecting = "a key is { values = [..] }, { numbers = [..] }, { bands = [\"0\", \"5.5\", ..], below = true, above = true, labels = [..] }, { booleans = [true, false] }, { concepts = [..], labels = [..] }, { descendants_of = ID } or { calendar = \"day\", \"week\", \"month\", \"quarter\" or \"year\", from = .., to = .. }"
 )]
 pub enum KeySpec {
     /// A list of texts.
@@ -22,6 +24,28 @@ pub enum KeySpec {
     Numbers {
         /// The numbers.
         numbers: Vec<i64>,
+    },
+    /// Bands of numbers between edges: each holds its lower edge and not its upper one.
+    Bands {
+        /// The edges, rising.
+        bands: Vec<Decimal>,
+        /// Whether what lies below the first edge makes a band.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        below: bool,
+        /// Whether the last edge and what lies above it make a band.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        above: bool,
+        /// Names to show, lowest band first; the edges where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        labels: Option<Vec<String>>,
+    },
+    /// Truth values.
+    Booleans {
+        /// Which, in the order to show.
+        booleans: Vec<bool>,
+        /// Names to show.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        labels: Option<Vec<String>>,
     },
     /// A list of concepts.
     Concepts {
@@ -51,8 +75,14 @@ pub enum KeySpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CalendarUnit {
+    /// A day.
+    Day,
+    /// A week of ISO 8601: from Monday to Sunday.
+    Week,
     /// A month.
     Month,
+    /// A quarter of a year, from January, April, July or October.
+    Quarter,
     /// A year.
     Year,
 }
@@ -67,6 +97,17 @@ pub enum KeyValue {
     Integer(i64),
     /// The first day of a calendar period.
     Date(NaiveDate),
+    /// A truth value.
+    Boolean(bool),
+    /// The numbers from one edge up to, and without, another. A whole number is compared exactly; a
+    /// double with the double nearest to the edge, so that a value written 5.7 lies at the edge 5.7.
+    /// NaN lies in no band.
+    Band {
+        /// The lower edge; none below the first.
+        from: Option<Decimal>,
+        /// The upper edge; none above the last.
+        to: Option<Decimal>,
+    },
 }
 
 /// The values of a key, all of one type, in display order, with a label each.
@@ -145,7 +186,7 @@ impl Vocabulary for NoVocabulary {
 ///
 /// # Errors
 /// When there are none, too many, or one twice.
-pub(crate) fn expand(spec: &KeySpec, vocabulary: &dyn Vocabulary) -> Result<KeyDomain, KeyError> {
+pub fn expand(spec: &KeySpec, vocabulary: &dyn Vocabulary) -> Result<KeyDomain, KeyError> {
     match spec {
         KeySpec::Values { values } => KeyDomain::new(
             values.iter().cloned().map(KeyValue::Text).collect(),
@@ -154,6 +195,18 @@ pub(crate) fn expand(spec: &KeySpec, vocabulary: &dyn Vocabulary) -> Result<KeyD
         KeySpec::Numbers { numbers } => KeyDomain::new(
             numbers.iter().copied().map(KeyValue::Integer).collect(),
             numbers.iter().map(i64::to_string).collect(),
+        ),
+        KeySpec::Bands {
+            bands,
+            below,
+            above,
+            labels,
+        } => expand_bands(bands, *below, *above, labels.clone()),
+        KeySpec::Booleans { booleans, labels } => KeyDomain::new(
+            booleans.iter().copied().map(KeyValue::Boolean).collect(),
+            labels
+                .clone()
+                .unwrap_or_else(|| booleans.iter().map(bool::to_string).collect()),
         ),
         KeySpec::Concepts { concepts, labels } => {
             let names = labels
@@ -183,28 +236,89 @@ fn concept_names(concepts: &[i64], vocabulary: &dyn Vocabulary) -> Vec<String> {
         .collect()
 }
 
+fn expand_bands(
+    edges: &[Decimal],
+    below: bool,
+    above: bool,
+    labels: Option<Vec<String>>,
+) -> Result<KeyDomain, KeyError> {
+    if let Some(pair) = edges.windows(2).find(|pair| pair[0] >= pair[1]) {
+        return Err(KeyError::Edges(pair[0], pair[1]));
+    }
+    let band = |from: Option<&Decimal>, to: Option<&Decimal>| (from.copied(), to.copied());
+    let first = edges.first().filter(|_| below);
+    let last = edges.last().filter(|_| above);
+    let bands: Vec<_> = first
+        .map(|edge| band(None, Some(edge)))
+        .into_iter()
+        .chain(edges.windows(2).map(|e| band(e.first(), e.last())))
+        .chain(last.map(|edge| band(Some(edge), None)))
+        .collect();
+    let labels = labels.unwrap_or_else(|| bands.iter().map(band_label).collect());
+    let values = bands.into_iter();
+    KeyDomain::new(
+        values
+            .map(|(from, to)| KeyValue::Band { from, to })
+            .collect(),
+        labels,
+    )
+}
+
+fn band_label((from, to): &(Option<Decimal>, Option<Decimal>)) -> String {
+    match (from, to) {
+        (Some(from), Some(to)) => format!("[{from}, {to})"),
+        (None, Some(to)) => format!("< {to}"),
+        (Some(from), None) => format!(">= {from}"),
+        (None, None) => "any".to_owned(),
+    }
+}
+
 fn expand_calendar(
     unit: CalendarUnit,
     from: NaiveDate,
     to: NaiveDate,
 ) -> Result<KeyDomain, KeyError> {
-    let (months, starts, width) = match unit {
-        CalendarUnit::Month => (1, from.day() == 1, 7),
-        CalendarUnit::Year => (12, from.ordinal() == 1, 4),
-    };
-    if !starts {
+    if !unit.starts(from) {
         return Err(KeyError::Start(from));
     }
-    let days: Vec<_> =
-        std::iter::successors(Some(from), |d| d.checked_add_months(Months::new(months)))
-            .take_while(|d| *d <= to)
-            .take(crate::template::MAX_CELLS + 1)
-            .collect();
-    let labels = days
-        .iter()
-        .map(|d| d.to_string().chars().take(width).collect())
+    let days: Vec<_> = std::iter::successors(Some(from), |d| unit.next(*d))
+        .take_while(|d| *d <= to)
+        .take(crate::template::MAX_CELLS + 1)
         .collect();
+    let labels = days.iter().map(|d| unit.label(*d)).collect();
     KeyDomain::new(days.into_iter().map(KeyValue::Date).collect(), labels)
+}
+
+impl CalendarUnit {
+    fn starts(self, day: NaiveDate) -> bool {
+        match self {
+            Self::Day => true,
+            Self::Week => day.weekday() == Weekday::Mon,
+            Self::Month => day.day() == 1,
+            Self::Quarter => day.day() == 1 && day.month0().is_multiple_of(3),
+            Self::Year => day.ordinal() == 1,
+        }
+    }
+
+    fn next(self, day: NaiveDate) -> Option<NaiveDate> {
+        match self {
+            Self::Day => day.checked_add_days(Days::new(1)),
+            Self::Week => day.checked_add_days(Days::new(7)),
+            Self::Month => day.checked_add_months(Months::new(1)),
+            Self::Quarter => day.checked_add_months(Months::new(3)),
+            Self::Year => day.checked_add_months(Months::new(12)),
+        }
+    }
+
+    fn label(self, day: NaiveDate) -> String {
+        match self {
+            Self::Day => day.to_string(),
+            Self::Week => day.format("%G-W%V").to_string(),
+            Self::Month => day.format("%Y-%m").to_string(),
+            Self::Quarter => format!("{}-Q{}", day.format("%Y"), day.month0() / 3 + 1),
+            Self::Year => day.format("%Y").to_string(),
+        }
+    }
 }
 
 /// Why a key has no domain.
@@ -230,6 +344,9 @@ pub enum KeyError {
     /// The range does not start with a period.
     #[error("{0} is not the first day of a period; start the range with one")]
     Start(NaiveDate),
+    /// Edges that don't rise.
+    #[error("the edges of bands must rise, and {0} stands before {1}")]
+    Edges(Decimal, Decimal),
 }
 
 #[cfg(test)]
@@ -250,6 +367,31 @@ mod tests {
         );
         let years = calendar("year", "2024-01-01", "2025-12-31").expect("domain");
         assert_eq!(years.labels(), ["2024", "2025"]);
+        let quarters = calendar("quarter", "2024-10-01", "2025-03-31").expect("domain");
+        assert_eq!(quarters.labels(), ["2024-Q4", "2025-Q1"]);
+        let days = calendar("day", "2024-02-28", "2024-03-01").expect("domain");
+        assert_eq!(days.labels(), ["2024-02-28", "2024-02-29", "2024-03-01"]);
+        // The ISO year of a week is that of its Thursday.
+        let weeks = calendar("week", "2024-12-23", "2025-01-06").expect("domain");
+        assert_eq!(weeks.labels(), ["2024-W52", "2025-W01", "2025-W02"]);
+    }
+
+    #[test]
+    fn bands_lie_between_rising_edges() {
+        let bands = |text: &str| expand(&toml::from_str(text).expect("spec"), &NoVocabulary);
+        let open = bands("bands = ['0', '5.7', '9']\nbelow = true\nabove = true").expect("domain");
+        assert_eq!(open.labels(), ["< 0", "[0, 5.7)", "[5.7, 9)", ">= 9"]);
+        let closed = bands("bands = ['0', '5.7', '9']\nlabels = ['low', 'high']").expect("domain");
+        assert_eq!(closed.labels(), ["low", "high"]);
+        assert!(matches!(
+            bands("bands = ['1', '1']"),
+            Err(KeyError::Edges(..))
+        ));
+        assert!(matches!(bands("bands = ['1']"), Err(KeyError::Empty)));
+        assert!(matches!(
+            bands("bands = ['1']\nbelow = true\nlabels = []"),
+            Err(KeyError::Labels { .. })
+        ));
     }
 
     #[test]
@@ -258,6 +400,16 @@ mod tests {
             calendar("month", "2024-11-02", "2025-02-10"),
             Err(KeyError::Start(_))
         ));
+        for (unit, from) in [
+            ("week", "2024-11-05"),
+            ("quarter", "2024-11-01"),
+            ("year", "2024-02-01"),
+        ] {
+            assert!(matches!(
+                calendar(unit, from, "2025-12-31"),
+                Err(KeyError::Start(_))
+            ));
+        }
         assert!(matches!(
             calendar("month", "2024-11-01", "2024-01-01"),
             Err(KeyError::Empty)

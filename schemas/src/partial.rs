@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::canonical::ContentHash;
 use crate::finish::Noisy;
 use crate::names::{Ident, NodeName};
-use crate::plan::{Noise, Plan, TablePlan};
+use crate::plan::{Component, Noise, Plan, TablePlan};
 use crate::rho::Rho;
 use crate::snapshot::SnapshotId;
 
@@ -74,7 +74,8 @@ pub enum NoiseKind {
     Frozen,
 }
 
-/// Integer vectors by table and component, one integer a cell.
+/// Integer vectors by table and component: by cell, and in each cell so many integers as the
+/// component is wide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vectors(Vec<Vec<Vec<i64>>>);
 
@@ -96,7 +97,7 @@ impl Vectors {
         Ok(Self(values))
     }
 
-    /// By table, then component, then cell.
+    /// By table, then component, then cell, then the component's integers.
     pub fn values(&self) -> &[Vec<Vec<i64>>] {
         &self.0
     }
@@ -132,7 +133,10 @@ impl Vectors {
             .iter()
             .map(|table| {
                 let cells = table.cells();
-                let component = |_| values.by_ref().take(cells).collect();
+                let component = |c: &Component| {
+                    let integers = cells.saturating_mul(c.width());
+                    values.by_ref().take(integers).collect()
+                };
                 table.components.iter().map(component).collect()
             })
             .collect();
@@ -155,12 +159,17 @@ fn check_table(table: &TablePlan, components: &[Vec<i64>]) -> Result<(), ShapeEr
             found: components.len(),
         });
     }
-    match components.iter().find(|c| c.len() != table.cells()) {
+    let expected = |c: &Component| table.cells().saturating_mul(c.width());
+    let pairs = table.components.iter().map(expected).zip(components);
+    match pairs
+        .into_iter()
+        .find(|(expected, found)| found.len() != *expected)
+    {
         None => Ok(()),
-        Some(other) => Err(ShapeError::Cells {
+        Some((expected, found)) => Err(ShapeError::Cells {
             table: table.name.clone(),
-            expected: table.cells(),
-            found: other.len(),
+            expected,
+            found: found.len(),
         }),
     }
 }
@@ -186,8 +195,8 @@ pub enum ShapeError {
         /// In the partial.
         found: usize,
     },
-    /// Another number of cells.
-    #[error("table {table} has {expected} cells, the partial {found}")]
+    /// Another number of integers.
+    #[error("a component of table {table} has {expected} integers, the partial {found}")]
     Cells {
         /// The table.
         table: Ident,
@@ -204,7 +213,7 @@ pub enum ShapeError {
 /// The merged components of one table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MergedTable {
-    /// Sums over nodes, by component, then cell.
+    /// Sums over nodes, by component, then cell, then the component's integers.
     pub sums: Vec<Vec<i128>>,
     /// The summed noise's variance, by component, in squared units.
     pub variances: Vec<f64>,
@@ -222,8 +231,14 @@ pub fn merge(plan: &Plan, noise: &[Vec<Noise>], partials: &[Vectors]) -> Vec<Mer
         .zip(noise)
         .enumerate()
         .map(|(t, (table, noise))| MergedTable {
-            sums: (0..table.components.len())
-                .map(|c| add_up(table.cells(), partials.iter().map(|p| &p.0[t][c])))
+            sums: table
+                .components
+                .iter()
+                .enumerate()
+                .map(|(c, component)| {
+                    let integers = table.cells() * component.width();
+                    add_up(integers, partials.iter().map(|p| &p.0[t][c]))
+                })
                 .collect(),
             variances: noise
                 .iter()
@@ -233,8 +248,8 @@ pub fn merge(plan: &Plan, noise: &[Vec<Noise>], partials: &[Vectors]) -> Vec<Mer
         .collect()
 }
 
-fn add_up<'a>(cells: usize, vectors: impl Iterator<Item = &'a Vec<i64>>) -> Vec<i128> {
-    let mut sums = vec![0; cells];
+fn add_up<'a>(integers: usize, vectors: impl Iterator<Item = &'a Vec<i64>>) -> Vec<i128> {
+    let mut sums = vec![0; integers];
     for vector in vectors {
         for (sum, value) in sums.iter_mut().zip(vector) {
             *sum += i128::from(*value);
@@ -244,18 +259,28 @@ fn add_up<'a>(cells: usize, vectors: impl Iterator<Item = &'a Vec<i64>>) -> Vec<
 }
 
 impl MergedTable {
-    /// The components of one cell, in real units.
-    pub fn cell(&self, plan: &TablePlan, cell: usize) -> Vec<Noisy> {
+    /// The components of these cells together, in real units: cells hold disjoint rows, and their
+    /// noises are independent, so both add up.
+    pub fn cells(&self, plan: &TablePlan, cells: &[usize]) -> Vec<Noisy> {
+        #[allow(clippy::cast_precision_loss)] // at most a million
+        let count = cells.len() as f64;
         plan.components
             .iter()
             .zip(self.sums.iter().zip(&self.variances))
             .map(|(component, (sums, variance))| {
-                let step = component.unit.step().to_f64();
+                let step = component.unit.step();
+                let width = component.width();
+                let sum = |i| {
+                    cells
+                        .iter()
+                        .map(|cell| sums[cell * width + i])
+                        .sum::<i128>()
+                };
                 #[allow(clippy::cast_precision_loss)] // display precision
-                let sum = sums[cell] as f64;
+                let real = |i| sum(i) as f64 * step;
                 Noisy {
-                    value: sum * step,
-                    variance: variance * step * step,
+                    values: (0..width).map(real).collect(),
+                    variance: variance * count * step * step,
                 }
             })
             .collect()

@@ -3,10 +3,12 @@
 //! `ward-privacy` compiles a template into this; every node must arrive at the same plan, and its
 //! hash in the quote shows that it did. Nothing here depends on data or on parameters.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{CanonicalError, ContentHash};
-use crate::decimal::{Decimal, Grid};
+use crate::decimal::Grid;
 use crate::delta::Delta;
 use crate::finish::Expr;
 use crate::key::KeyDomain;
@@ -40,13 +42,16 @@ pub struct TablePlan {
     pub name: Ident,
     /// Group keys in the order of the statement: the last one varies fastest over the cells.
     pub keys: Vec<KeyColumn>,
+    /// The keys, by index, over which the release adds cells up, into rows of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub totals: Vec<usize>,
     /// What one patient may contribute.
     pub contribution: Contribution,
     /// Declared privacy loss of the noise.
     pub rho: Rho,
     /// Declared privacy loss of thresholds, whatever ρ is asked; zero where every key is public.
     pub delta: Delta,
-    /// The integer vectors, one value a cell each.
+    /// The integer vectors: in each, so many integers a cell as the component is wide.
     pub components: Vec<Component>,
     /// Output columns in the order of the statement.
     pub columns: Vec<Column>,
@@ -70,7 +75,7 @@ pub struct Component {
     pub name: String,
     /// What one unit means.
     pub unit: ComponentUnit,
-    /// The largest magnitude that one patient contributes to one cell.
+    /// The largest L2 norm of what one patient contributes to one cell.
     pub bound: u64,
     /// Its part of the table's ρ, relative to its siblings'.
     pub weight: u32,
@@ -89,14 +94,44 @@ pub enum ComponentUnit {
         /// Zero for sums, the grid's centre for means.
         origin: i64,
     },
+    /// One step of a grid, squared: of values relative to the grid's centre, each square less
+    /// [`Grid::half_square`], which halves their noise.
+    SquareSteps {
+        /// The grid.
+        grid: Grid,
+    },
+    /// One row. The integers of a cell are a level of a tree over the grid's points, from the
+    /// lowest on: each counts the rows at `span` points.
+    Bins {
+        /// The grid.
+        grid: Grid,
+        /// How many points an integer covers; the last one fewer where the grid ends.
+        span: u32,
+    },
 }
 
 impl ComponentUnit {
     /// What to multiply integers by.
-    pub fn step(&self) -> Decimal {
+    pub fn step(&self) -> f64 {
         match self {
-            Self::One => Decimal::ONE,
-            Self::Steps { grid, .. } => grid.step(),
+            Self::One | Self::Bins { .. } => 1.0,
+            Self::Steps { grid, .. } => grid.step().to_f64(),
+            Self::SquareSteps { grid } => grid.step().squared(),
+        }
+    }
+}
+
+impl Component {
+    /// How many integers a cell has.
+    pub fn width(&self) -> usize {
+        match &self.unit {
+            ComponentUnit::One
+            | ComponentUnit::Steps { .. }
+            | ComponentUnit::SquareSteps { .. } => 1,
+            ComponentUnit::Bins { grid, span } => {
+                let width = grid.points().div_ceil(u64::from(*span).max(1));
+                usize::try_from(width).unwrap_or(usize::MAX)
+            }
         }
     }
 }
@@ -187,6 +222,14 @@ impl TablePlan {
         self.keys.iter().map(|k| k.domain.len()).product()
     }
 
+    /// How many integers its answer has, over all components.
+    pub fn integers(&self) -> usize {
+        let width = |c: &Component| c.width();
+        let widths = self.components.iter().map(width);
+        let width = widths.fold(0, usize::saturating_add);
+        self.cells().saturating_mul(width)
+    }
+
     /// The index of each key's value at a cell.
     pub fn key_indices(&self, cell: usize) -> Vec<usize> {
         let mut rest = cell;
@@ -204,7 +247,33 @@ impl TablePlan {
         indices
     }
 
-    /// The squared L2 sensitivity of a component: one patient adds at most `bound` to each of at
+    /// The totals that the release shows: for every choice of at least one of the keys of
+    /// [`TablePlan::totals`], a row for each combination of the other keys' values.
+    pub fn total_rows(&self) -> Vec<TotalRow> {
+        let mut subsets = vec![Vec::new()];
+        for key in &self.totals {
+            let with = subsets.iter().cloned().map(|mut subset: Vec<usize>| {
+                subset.push(*key);
+                subset
+            });
+            subsets.extend(with.collect::<Vec<_>>());
+        }
+        let over = subsets.iter().skip(1);
+        over.flat_map(|subset| self.totals_over(subset)).collect()
+    }
+
+    fn totals_over(&self, subset: &[usize]) -> Vec<TotalRow> {
+        let mut rows: BTreeMap<Vec<Option<usize>>, Vec<usize>> = BTreeMap::new();
+        for cell in 0..self.cells() {
+            let indices = self.key_indices(cell).into_iter().enumerate();
+            let keys = indices.map(|(key, at)| (!subset.contains(&key)).then_some(at));
+            rows.entry(keys.collect()).or_default().push(cell);
+        }
+        let row = |(keys, cells)| TotalRow { keys, cells };
+        rows.into_iter().map(row).collect()
+    }
+
+    /// The squared L2 sensitivity of a component: one patient adds at most `bound` (in L2) to each of at
     /// most `max_groups` cells (and there are no more than [`TablePlan::cells`]).
     pub fn sensitivity_squared(&self, component: &Component) -> u128 {
         let cells = u128::try_from(self.cells()).unwrap_or(u128::MAX);
@@ -213,11 +282,11 @@ impl TablePlan {
     }
 
     fn noise(&self, rho: Rho) -> Result<Vec<Noise>, NoiseError> {
-        let total = self.components.iter().map(|c| c.weight).sum();
+        let total = self.components.iter().map(|c| u64::from(c.weight)).sum();
         self.components
             .iter()
             .map(|component| {
-                let rho = rho.share(component.weight, total);
+                let rho = rho.share(component.weight.into(), total);
                 let sigma = Sigma::for_rho(rho, self.sensitivity_squared(component));
                 match sigma {
                     Some(sigma) => Ok(Noise { rho, sigma }),
@@ -230,6 +299,15 @@ impl TablePlan {
             })
             .collect()
     }
+}
+
+/// A row of a release, and the cells in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TotalRow {
+    /// The index of each key's value; none of the keys that it adds up over.
+    pub keys: Vec<Option<usize>>,
+    /// The cells that it adds up.
+    pub cells: Vec<usize>,
 }
 
 /// A ρ too small for the noise to be of any use.
@@ -261,6 +339,7 @@ mod tests {
         let table = |(i, rho): (usize, &u64)| TablePlan {
             name: format!("t{i}").parse().expect("name"),
             keys: Vec::new(),
+            totals: Vec::new(),
             contribution: Contribution {
                 max_groups: 1,
                 max_rows_per_group: 1,

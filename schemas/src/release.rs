@@ -11,7 +11,7 @@ use crate::finish::{Estimate, Expr};
 use crate::names::{Ident, NodeName, PermitId, Subject};
 use crate::parameter::RawParameters;
 use crate::partial::{AuditHead, MergedTable};
-use crate::plan::{ColumnContent, ComponentUnit, Noise, Plan, TablePlan};
+use crate::plan::{ColumnContent, ComponentUnit, Noise, Plan, TablePlan, TotalRow};
 use crate::problem::Problem;
 use crate::rho::Rho;
 use crate::snapshot::SnapshotId;
@@ -150,9 +150,15 @@ pub struct ReleaseTable {
     pub columns: Vec<ReleaseColumn>,
     /// Noise of each component at each node.
     pub noise: Vec<ComponentNoise>,
-    /// One row a cell.
+    /// One row a cell, then the totals.
     pub rows: Vec<Vec<Cell>>,
+    /// How many rows at the end are totals: the keys that they add up over read [`TOTAL`].
+    #[serde(default)]
+    pub totals: usize,
 }
+
+/// What a key reads in a row that adds up over it. No key with totals has a value of this label.
+pub const TOTAL: &str = "total";
 
 /// A column of a release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,15 +216,25 @@ fn release_table(plan: &TablePlan, noise: &[Noise], merged: &MergedTable) -> Rel
     let noise = plan.components.iter().zip(noise);
     let noise = noise.map(|(component, noise)| ComponentNoise {
         component: component.name.clone(),
-        sigma: noise.sigma.to_f64() * component.unit.step().to_f64(),
+        sigma: noise.sigma.to_f64() * component.unit.step(),
         rho: noise.rho,
+    });
+    let totals = plan.total_rows();
+    let cells = (0..plan.cells()).map(|cell| {
+        let keys = plan.key_indices(cell).into_iter().map(Some).collect();
+        TotalRow {
+            keys,
+            cells: vec![cell],
+        }
     });
     ReleaseTable {
         name: plan.name.clone(),
         columns: columns.collect(),
         noise: noise.collect(),
-        rows: (0..plan.cells())
-            .map(|cell| release_row(plan, merged, cell))
+        totals: totals.len(),
+        rows: cells
+            .chain(totals)
+            .map(|row| release_row(plan, merged, &row))
             .collect(),
     }
 }
@@ -234,15 +250,16 @@ fn is_count(plan: &TablePlan, content: &ColumnContent) -> bool {
     component.is_some_and(|c| c.unit == ComponentUnit::One)
 }
 
-fn release_row(plan: &TablePlan, merged: &MergedTable, cell: usize) -> Vec<Cell> {
-    let indices = plan.key_indices(cell);
-    let noisy = merged.cell(plan, cell);
+fn release_row(plan: &TablePlan, merged: &MergedTable, row: &TotalRow) -> Vec<Cell> {
+    let noisy = merged.cells(plan, &row.cells);
+    let label = |index: usize| match row.keys[index] {
+        Some(at) => plan.keys[index].domain.labels()[at].clone(),
+        None => TOTAL.to_owned(),
+    };
     plan.columns
         .iter()
         .map(|column| match &column.content {
-            ColumnContent::Key { index } => {
-                Cell::Key(plan.keys[*index].domain.labels()[indices[*index]].clone())
-            }
+            ColumnContent::Key { index } => Cell::Key(label(*index)),
             ColumnContent::Measure { expr } => Cell::Estimate(expr.estimate(&noisy)),
         })
         .collect()

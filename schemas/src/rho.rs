@@ -58,7 +58,7 @@ impl Rho {
 
     /// The part `weight / total` of this, rounded down, so that parts never sum to more.
     #[must_use]
-    pub fn share(self, weight: u32, total: u32) -> Self {
+    pub fn share(self, weight: u64, total: u64) -> Self {
         let part = u128::from(self.0) * u128::from(weight) / u128::from(total.max(1));
         Self(u64::try_from(part).unwrap_or(self.0).min(self.0))
     }
@@ -205,7 +205,7 @@ mod tests {
         }
 
         #[test]
-        fn shares_never_exceed_the_whole(units in 0_u64..=MAX_UNITS, a in 1_u32..100, b in 1_u32..100) {
+        fn shares_never_exceed_the_whole(units in 0_u64..=MAX_UNITS, a in 1_u64..100, b in 1_u64..100) {
             let whole = Rho(units);
             let sum = whole.share(a, a + b).units() + whole.share(b, a + b).units();
             prop_assert!(sum <= units);

@@ -16,6 +16,7 @@ use crate::functions;
 use crate::key::{self, KeyDomain, KeyError, KeySpec, Vocabulary};
 use crate::names::{Ident, Version};
 use crate::parameter::{self, Parameter, ParameterError, Parameters, RawParameters};
+use crate::release::TOTAL;
 use crate::rho::Rho;
 
 /// The largest template file, in bytes.
@@ -26,6 +27,8 @@ pub const MAX_CELLS: usize = 1_000_000;
 pub const MAX_TABLES: usize = 16;
 /// The largest `max_groups` and `max_rows_per_group`.
 pub const MAX_CONTRIBUTION: u32 = 100_000;
+/// The largest weight of a column.
+pub const MAX_WEIGHT: u32 = 100;
 
 /// A template as its author wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +77,12 @@ pub struct TableSpec {
     /// Bounds of summed or averaged values by output column.
     #[serde(default)]
     pub bounds: BTreeMap<Ident, Bounds>,
+    /// Parts of ρ by output column, relative to one another; 1 where a column is not named.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<Ident, u32>,
+    /// Group keys over which the release adds cells up, into rows of their own.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub totals: BTreeSet<Ident>,
 }
 
 /// What one patient may contribute to a table.
@@ -250,6 +259,16 @@ impl TableSpec {
         if self.rho == Rho::ZERO {
             return Err(TemplateError::NoRho(self.name.clone()));
         }
+        if let Some(column) = self.totals.iter().find(|c| !self.keys.contains_key(*c)) {
+            return Err(TemplateError::TotalsKey(column.clone()));
+        }
+        let weights = self.weights.iter();
+        if let Some((column, _)) = weights
+            .into_iter()
+            .find(|(_, w)| !(1..=MAX_WEIGHT).contains(*w))
+        {
+            return Err(TemplateError::Weight(column.clone()));
+        }
         for (column, bounds) in &self.bounds {
             bounds.grid().map_err(|source| TemplateError::Bounds {
                 column: column.clone(),
@@ -271,7 +290,12 @@ fn expand_keys(
             column: column.clone(),
             source,
         })?;
-        cells = cells.saturating_mul(domain.len());
+        let totalled = table.totals.contains(column);
+        if totalled && domain.labels().iter().any(|label| label == TOTAL) {
+            return Err(TemplateError::TotalsLabel(column.clone()));
+        }
+        // Totals make rows too.
+        cells = cells.saturating_mul(domain.len() + usize::from(totalled));
         domains.insert(column.clone(), domain);
     }
     if cells > MAX_CELLS {
@@ -370,6 +394,15 @@ pub enum TemplateError {
     /// A limit out of range.
     #[error("table {0}: max_groups and max_rows_per_group must be from 1 to {MAX_CONTRIBUTION}")]
     Contribution(Ident),
+    /// Totals over what is no key.
+    #[error("totals names {0}, which is no declared key; declare keys.{0}, or remove it")]
+    TotalsKey(Ident),
+    /// Totals over a key whose label they would take.
+    #[error("keys.{0} has a value labelled {TOTAL:?}, as its totals are; give it another label")]
+    TotalsLabel(Ident),
+    /// A weight out of range.
+    #[error("weights.{0} must be a whole number from 1 to {MAX_WEIGHT}")]
+    Weight(Ident),
     /// No privacy loss declared.
     #[error("table {0}: rho must be above zero")]
     NoRho(Ident),

@@ -11,7 +11,7 @@ use ward_schemas::finish::{Estimate, Expr, Noisy};
 use ward_schemas::jws::VerifyingKey;
 use ward_schemas::parameter::{Parameter, RawParameters};
 use ward_schemas::permit::Permit;
-use ward_schemas::plan::{ColumnContent, Component, ComponentUnit, Plan, TablePlan};
+use ward_schemas::plan::{ColumnContent, ComponentUnit, Plan, TablePlan};
 use ward_schemas::problem::Problem;
 use ward_schemas::release::{NodeOutcome, Outcome};
 use ward_schemas::rho::Rho;
@@ -209,7 +209,12 @@ fn expected_widths(plan: &Plan, rho: Rho, nodes: usize, group_size: u32) -> Vec<
     for (table, noise) in plan.tables.iter().zip(&noise) {
         let cell = table.components.iter().zip(noise);
         let cell: Vec<_> = cell
-            .map(|(component, noise)| made_up(component, noise.sigma.to_f64(), nodes, group_size))
+            .map(|(component, noise)| {
+                #[allow(clippy::cast_precision_loss)] // a handful of nodes
+                let variance =
+                    (noise.sigma.to_f64() * component.unit.step()).powi(2) * nodes as f64;
+                Noisy::expected(component, group_size, variance)
+            })
             .collect();
         for column in &table.columns {
             if let ColumnContent::Measure { expr } = &column.content {
@@ -234,17 +239,6 @@ fn is_count(table: &TablePlan, expr: &Expr) -> bool {
     };
     let component = table.components.get(*index);
     component.is_some_and(|c| c.unit == ComponentUnit::One)
-}
-
-fn made_up(component: &Component, sigma: f64, nodes: usize, group_size: u32) -> Noisy {
-    let step = component.unit.step().to_f64();
-    #[allow(clippy::cast_precision_loss)] // a handful of nodes
-    let variance = (sigma * step).powi(2) * nodes as f64;
-    let value = match component.unit {
-        ComponentUnit::One => f64::from(group_size),
-        ComponentUnit::Steps { .. } => 0.0,
-    };
-    Noisy { value, variance }
 }
 
 fn meaning(rho: Rho, width: usize) -> String {

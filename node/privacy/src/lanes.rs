@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type};
-use ward_schemas::decimal::Grid;
+use ward_schemas::decimal::{Decimal, Grid};
 use ward_schemas::key::{KeyDomain, KeyValue};
 use ward_schemas::plan::TablePlan;
 
@@ -127,6 +127,9 @@ enum Positions {
     Integers(IntegerIndex),
     Dates(IntegerIndex),
     Texts(HashMap<String, u32>),
+    /// Positions of false and of true.
+    Booleans([u32; 2]),
+    Bands(BandIndex),
 }
 
 impl KeyIndex {
@@ -138,6 +141,14 @@ impl KeyIndex {
             KeyValue::Text(_) => {
                 Positions::Texts(all(values, text)?.into_iter().zip(0..).collect())
             }
+            KeyValue::Boolean(_) => {
+                let values = all(values, boolean)?;
+                let position = |value| (0..).zip(&values).find(|(_, v)| **v == value);
+                Positions::Booleans(
+                    [false, true].map(|v| position(v).map_or(OUTSIDE, |(at, _)| at)),
+                )
+            }
+            KeyValue::Band { .. } => Positions::Bands(BandIndex::new(&all(values, band)?)),
         };
         Some(Self {
             size: u32::try_from(domain.len()).ok()?,
@@ -166,6 +177,21 @@ impl KeyIndex {
                 let found = values.iter();
                 let found = found.map(|v| v.and_then(|v| index.get(v)).copied().unwrap_or(OUTSIDE));
                 self.combine(found, None, groups);
+            }
+            Positions::Booleans([no, yes]) => {
+                let values = column.as_boolean();
+                let found = values.values().iter().map(|v| if v { *yes } else { *no });
+                self.combine(found, values.nulls(), groups);
+            }
+            Positions::Bands(index) if *column.data_type() == DataType::Int64 => {
+                let values = column.as_primitive::<Int64Type>();
+                let found = values.values().iter().map(|v| index.of_int(*v));
+                self.combine(found, values.nulls(), groups);
+            }
+            Positions::Bands(index) => {
+                let values = column.as_primitive::<Float64Type>();
+                let found = values.values().iter().map(|v| index.of_double(*v));
+                self.combine(found, values.nulls(), groups);
             }
         }
     }
@@ -212,6 +238,62 @@ fn text(value: &KeyValue) -> Option<String> {
     match value {
         KeyValue::Text(t) => Some(t.clone()),
         _ => None,
+    }
+}
+
+fn boolean(value: &KeyValue) -> Option<bool> {
+    match value {
+        KeyValue::Boolean(b) => Some(*b),
+        _ => None,
+    }
+}
+
+fn band(value: &KeyValue) -> Option<(Option<Decimal>, Option<Decimal>)> {
+    match value {
+        KeyValue::Band { from, to } => Some((*from, *to)),
+        _ => None,
+    }
+}
+
+/// Positions of numbers in bands, which the schemas list from the lowest on and without gaps.
+#[derive(Debug)]
+struct BandIndex {
+    /// The edges as doubles, and as the least whole numbers that are not below them.
+    doubles: Vec<f64>,
+    integers: Vec<i64>,
+    /// The band below the first edge, if any, moves all positions up by one.
+    below: bool,
+    bands: u32,
+}
+
+impl BandIndex {
+    fn new(bands: &[(Option<Decimal>, Option<Decimal>)]) -> Self {
+        let mut edges: Vec<_> = bands.iter().filter_map(|(from, _)| *from).collect();
+        edges.extend(bands.last().and_then(|(_, to)| *to));
+        Self {
+            doubles: edges.iter().map(|e| e.to_f64()).collect(),
+            integers: edges.iter().map(|e| e.ceil()).collect(),
+            below: bands.first().is_some_and(|(from, _)| from.is_none()),
+            bands: u32::try_from(bands.len()).unwrap_or(OUTSIDE),
+        }
+    }
+
+    fn of_double(&self, value: f64) -> u32 {
+        if value.is_nan() {
+            return OUTSIDE;
+        }
+        self.position(self.doubles.partition_point(|edge| *edge <= value))
+    }
+
+    fn of_int(&self, value: i64) -> u32 {
+        self.position(self.integers.partition_point(|edge| *edge <= value))
+    }
+
+    /// The band behind so many edges.
+    fn position(&self, behind: usize) -> u32 {
+        let at = (behind + usize::from(self.below)).checked_sub(1);
+        let at = at.and_then(|at| u32::try_from(at).ok());
+        at.filter(|at| *at < self.bands).unwrap_or(OUTSIDE)
     }
 }
 
@@ -351,6 +433,7 @@ impl Lane {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use ward_schemas::key::{KeySpec, NoVocabulary, expand};
 
     proptest! {
         #[test]
@@ -367,6 +450,51 @@ mod tests {
                     prop_assert_eq!(index.position(other), OUTSIDE);
                 }
             }
+        }
+    }
+
+    /// Edges and values in tenths: a value is in the band whose edges surround it.
+    fn band_of(edges: &[i64], value: i64, below: bool, above: bool) -> u32 {
+        let lows = edges.iter().map(|e| Some(*e));
+        let highs = edges.iter().skip(1).map(|e| Some(*e));
+        let mut bands: Vec<_> = lows.zip(highs.chain([None])).collect();
+        if !above {
+            bands.pop();
+        }
+        if below {
+            bands.insert(0, (None, edges.first().copied()));
+        }
+        let holds = |(from, to): &(Option<i64>, Option<i64>)| {
+            from.is_none_or(|from| from <= value) && to.is_none_or(|to| value < to)
+        };
+        let found = bands.iter().position(holds);
+        found.map_or(OUTSIDE, |at| u32::try_from(at).expect("few"))
+    }
+
+    fn tenths(tenths: i64) -> Decimal {
+        let sign = if tenths < 0 { "-" } else { "" };
+        let digits = tenths.unsigned_abs();
+        let text = format!("{sign}{}.{}", digits / 10, digits % 10);
+        text.parse().expect("decimal")
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_lies_in_the_band_around_it(
+            edges in prop::collection::btree_set(-60_i64..60, 1..8), value in -80_i64..80, below: bool, above: bool
+        ) {
+            let edges: Vec<_> = edges.into_iter().collect();
+            let spec = KeySpec::Bands { bands: edges.iter().map(|e| tenths(*e)).collect(), below, above, labels: None };
+            let Ok(domain) = expand(&spec, &NoVocabulary) else {
+                return Ok(());
+            };
+            let index = BandIndex::new(&all(domain.values(), band).expect("bands"));
+            let double = tenths(value).to_f64();
+            prop_assert_eq!(index.of_double(double), band_of(&edges, value, below, above));
+            prop_assert_eq!(index.of_int(value), band_of(&edges, 10 * value, below, above));
+            prop_assert_eq!(index.of_double(f64::NAN), OUTSIDE);
+            prop_assert_eq!(index.of_double(f64::INFINITY), band_of(&edges, 1000, below, above));
+            prop_assert_eq!(index.of_int(i64::MIN), band_of(&edges, -1000, below, above));
         }
     }
 }

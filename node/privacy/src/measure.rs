@@ -126,6 +126,7 @@ pub(crate) fn compile(
     let table = TablePlan {
         name: spec.name.clone(),
         keys: key_columns,
+        totals: Vec::new(),
         contribution,
         rho: spec.rho,
         delta: spec.delta,
@@ -554,8 +555,8 @@ impl Compiler<'_> {
             .get(name)
             .ok_or_else(|| undeclared(name.to_string()))?;
         let found = self.scope.type_of(expr)?;
-        let (declared, expected) = domain_type(domain);
-        if found != expected {
+        let (declared, accepted) = domain_types(domain);
+        if !accepted.contains(&found) {
             return Err(Rule::KeyType {
                 column: name.to_string(),
                 found: found.to_string(),
@@ -622,10 +623,13 @@ fn literal(value: &ScalarValue, expr: &SqlExpr) -> Result<Expr, Rule> {
     Ok(Expr::Literal { value })
 }
 
-fn domain_type(domain: &KeyDomain) -> (&'static str, DataType) {
+/// What a domain's values are, and the types of expressions whose values they can be.
+fn domain_types(domain: &KeyDomain) -> (&'static str, &'static [DataType]) {
     match domain.values().first() {
-        Some(KeyValue::Integer(_)) => ("whole numbers or concepts", DataType::Int64),
-        Some(KeyValue::Date(_)) => ("calendar periods", DataType::Date32),
-        Some(KeyValue::Text(_)) | None => ("texts", DataType::Utf8),
+        Some(KeyValue::Integer(_)) => ("whole numbers or concepts", &[DataType::Int64]),
+        Some(KeyValue::Date(_)) => ("calendar periods", &[DataType::Date32]),
+        Some(KeyValue::Boolean(_)) => ("truth values", &[DataType::Boolean]),
+        Some(KeyValue::Band { .. }) => ("bands of numbers", &[DataType::Float64, DataType::Int64]),
+        Some(KeyValue::Text(_)) | None => ("texts", &[DataType::Utf8]),
     }
 }

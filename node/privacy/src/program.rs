@@ -82,12 +82,12 @@ fn limit_work(plan: &Plan) -> Result<(), Refusal> {
     const MOST: usize = 1_000_000;
     let mut integers = 0_usize;
     for table in &plan.tables {
-        integers = integers.saturating_add(table.cells().saturating_mul(table.components.len()));
+        integers = integers.saturating_add(table.integers());
         if integers > MOST {
             return Err(Refusal {
                 table: table.name.clone(),
                 rule: Rule::Large {
-                    what: "integers in its answer (cells times components, all tables together)",
+                    what: "integers in its answer (cells times components times their width, all tables together)",
                     found: integers,
                     limit: MOST,
                 },

@@ -128,6 +128,7 @@ fn plan(template: TemplateRef, source: &Template) -> Plan {
         vocabulary: ContentHash::of_bytes(b"vocabulary"),
         tables: vec![TablePlan {
             name: ident("all"),
+            totals: Vec::new(),
             keys: Vec::new(),
             contribution: source.tables[0].contribution,
             rho: source.tables[0].rho,

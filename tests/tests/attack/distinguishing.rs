@@ -164,8 +164,8 @@ fn bound(_: usize, component: &Component) -> f64 {
 /// What the other patient of a cell adds: a row, and nothing to sums.
 fn other(component: &Component) -> f64 {
     match component.unit {
-        ComponentUnit::One => 1.0,
-        ComponentUnit::Steps { .. } => 0.0,
+        ComponentUnit::One | ComponentUnit::Bins { .. } => 1.0,
+        ComponentUnit::Steps { .. } | ComponentUnit::SquareSteps { .. } => 0.0,
     }
 }
 

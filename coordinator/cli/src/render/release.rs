@@ -94,7 +94,9 @@ fn measure(table: &ReleaseTable, at: usize, column: &ReleaseColumn) -> [Column; 
 
 fn bars(table: &ReleaseTable, at: usize, room: usize) -> Column {
     let values = || estimates(table, at).map(|e| e.map_or(0.0, |e| e.value));
-    let largest = values().fold(0.0, f64::max);
+    // Totals would dwarf the cells that they add up.
+    let cells = table.rows.len().saturating_sub(table.totals);
+    let largest = values().take(cells).fold(0.0, f64::max);
     Column::text("", values().map(|value| bar(value / largest, room)))
         .tone(Tone::Bar)
         .at_most(room)

@@ -6,7 +6,7 @@ use ward_schemas::jws::{JwsError, SigningKey};
 use ward_schemas::key::NoVocabulary;
 use ward_schemas::partial::AuditHead;
 use ward_schemas::permit::Holder;
-use ward_schemas::plan::{Column as PlanColumn, ENGINE_VERSION, KeyColumn, TablePlan};
+use ward_schemas::plan::{Column as PlanColumn, Component, ENGINE_VERSION, KeyColumn, TablePlan};
 use ward_schemas::problem::ErrorCode;
 use ward_schemas::release::{Cell, ComponentNoise, Release, ReleaseColumn, ReleaseTable};
 use ward_schemas::template::{Template, TemplateRef};
@@ -102,6 +102,7 @@ pub(crate) fn release() -> Release {
         rho: rho("0.005"),
         nodes: outcomes(),
         tables: vec![ReleaseTable {
+            totals: 0,
             name: "by_age_sex".parse().expect("name"),
             columns: vec![
                 column("age", "", true, false),
@@ -310,6 +311,7 @@ fn plan() -> Plan {
         vocabulary: expanded.vocabulary(),
         tables: vec![TablePlan {
             name: spec.name.clone(),
+            totals: Vec::new(),
             keys: keys
                 .iter()
                 .map(|(name, domain)| KeyColumn {
