@@ -11,6 +11,7 @@
 //! | [`gaussian`] | the noise as it should be; distinguishing with it |
 //! | [`plain`] | the same statement without privacy |
 //! | [`random`] | data without pattern |
+//! | [`raw`] | hospitals as files, imported |
 //! | [`reconstruction`] | secrets from many noisy counts |
 
 pub mod engine;
@@ -19,4 +20,5 @@ pub mod hospital;
 pub mod neighbour;
 pub mod plain;
 pub mod random;
+pub mod raw;
 pub mod reconstruction;

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::catalog::SchemaProvider;
+use ward_omop::vocabulary::Package;
 use ward_privacy::{
     Execution, FrozenNoise, NoiseSource, Program, Refusal, Request, RunError, SelectionKey, run,
 };
 use ward_schemas::canonical::ContentHash;
-use ward_schemas::key::NoVocabulary;
+use ward_schemas::key::{NoVocabulary, Vocabulary};
 use ward_schemas::partial::Vectors;
 use ward_schemas::plan::{Plan, TablePlan};
 use ward_schemas::rho::{Rho, Sigma};
@@ -34,9 +35,25 @@ impl Tabulation {
     /// # Errors
     /// When the engine refuses it.
     pub fn of(template: Template) -> Result<Self, Refusal> {
-        let vocabulary = ContentHash::of_bytes(b"none");
-        let expanded = template.clone().expand(vocabulary, &NoVocabulary);
-        let program = Program::compile(&expanded.expect("keys"))?;
+        Self::expanded(template, ContentHash::of_bytes(b"none"), &NoVocabulary)
+    }
+
+    /// Compiles a template's text with a vocabulary, which keys may be of.
+    ///
+    /// # Errors
+    /// When the engine refuses it.
+    pub fn compile_with(text: &str, package: &Package) -> Result<Self, Refusal> {
+        let template = Template::parse(text).expect("a template");
+        Self::expanded(template, package.hash(), package)
+    }
+
+    fn expanded(
+        template: Template,
+        hash: ContentHash,
+        vocabulary: &dyn Vocabulary,
+    ) -> Result<Self, Refusal> {
+        let expanded = template.clone().expand(hash, vocabulary).expect("keys");
+        let program = Program::compile(&expanded)?;
         Ok(Self { template, program })
     }
 

@@ -6,20 +6,24 @@
 //! | [`distinguishing`] | is this patient in the data? μ over 240,000 releases a side |
 //! | [`bits`] | what the last digits of a noisy number tell |
 //! | [`differencing`] | two asks that differ in one patient |
+//! | [`imports`] | neighbouring files, through import and engine |
 //! | [`keys`] | a key that one patient has |
 //! | [`neighbours`] | any patient, any rows: recorded noise, replayed on the neighbour |
 //! | [`noise`] | is it as much noise as declared, of the right shape, and fresh? |
 //! | [`oracles`] | a row on which SQL fails |
 //! | [`reconstruction`] | 200 secrets from 800 counts |
+//! | [`vocabulary`] | a code that one hospital coined |
 
 mod bits;
 mod cells;
 mod differencing;
 mod distinguishing;
 mod hospitals;
+mod imports;
 mod keys;
 mod neighbours;
 mod noise;
 mod oracles;
 mod reconstruction;
 mod statements;
+mod vocabulary;
