@@ -10,7 +10,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Result, plan_err};
 use datafusion::functions_aggregate::planner::AggregateFunctionPlanner;
 use datafusion::functions_aggregate::{average, count, min_max, sum};
-use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{
     AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF,
     logical_plan::builder::LogicalTableSource,
@@ -19,6 +19,7 @@ use ward_schemas::parameter::ValueType;
 
 use crate::functions;
 use crate::model::Model;
+use crate::syntax::Syntax;
 
 /// The planner's view of the model.
 pub(crate) struct Context<'a> {
@@ -51,7 +52,7 @@ impl<'a> Context<'a> {
                 .into_iter()
                 .map(|f| (f.name().to_owned(), f))
                 .collect(),
-            planners: vec![Arc::new(AggregateFunctionPlanner)],
+            planners: vec![Arc::new(AggregateFunctionPlanner), Arc::new(Syntax)],
         }
     }
 }
@@ -70,8 +71,17 @@ impl ContextProvider for Context<'_> {
         &self.planners
     }
 
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(Syntax))
+    }
+
+    /// Functions that there aren't are planned too: their refusal can say what to write instead.
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.functions.get(name).cloned()
+        let name = functions::sql_name(name);
+        match self.functions.get(name) {
+            Some(function) => Some(Arc::clone(function)),
+            None => (!self.aggregates.contains_key(name)).then(|| functions::other(name)),
+        }
     }
 
     fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {

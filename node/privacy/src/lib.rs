@@ -35,6 +35,7 @@ mod scalar;
 mod session;
 mod stream;
 mod supplied;
+mod syntax;
 mod track;
 
 pub use bound::SelectionKey;

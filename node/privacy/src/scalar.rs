@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::expr::{InList, Placeholder};
+use datafusion::logical_expr::expr::{InList, Placeholder, ScalarFunction};
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Case, Expr, ExprSchemable, Operator, ScalarUDF,
+    Between, BinaryExpr, Case, Expr, ExprSchemable, Like, Operator, ScalarUDF,
 };
 use ward_schemas::names::Ident;
 
+use crate::functions;
 use crate::parse::shorten;
 use crate::refusal::Rule;
 use crate::relation::{Field, Role};
@@ -44,6 +45,13 @@ pub(crate) enum Scalar {
         base: Option<Box<Scalar>>,
         arms: Vec<(Scalar, Scalar)>,
         otherwise: Option<Box<Scalar>>,
+    },
+    /// Whether a text has this part. Texts compare byte by byte.
+    Like {
+        operand: Box<Scalar>,
+        /// With `%` at one end or both, or none; nothing else in it has a meaning.
+        pattern: String,
+        negated: bool,
     },
     /// NULL where the value has no counterpart in the type.
     TryCast {
@@ -121,6 +129,7 @@ impl Scalar {
             Self::Not(e)
             | Self::IsNull(e)
             | Self::IsNotNull(e)
+            | Self::Like { operand: e, .. }
             | Self::TryCast { operand: e, .. } => vec![e],
             Self::InList { operand, list, .. } => list.iter().chain([&**operand]).collect(),
             Self::Between {
@@ -177,7 +186,7 @@ impl Scope<'_> {
         match expr {
             Expr::Alias(alias) => self.translate(&alias.expr),
             Expr::Column(_) => self.value_column(expr),
-            Expr::Literal(value, _) => Ok(Scalar::Literal(value.clone())),
+            Expr::Literal(value, _) => literal(expr, value),
             Expr::Placeholder(placeholder) => parameter(placeholder),
             Expr::BinaryExpr(binary) => self.binary(expr, binary),
             Expr::Not(e) => Ok(Scalar::Not(self.boxed(e)?)),
@@ -189,13 +198,7 @@ impl Scope<'_> {
             Expr::Case(case) => self.case(case),
             Expr::Cast(cast) => self.try_cast(&cast.expr, cast.field.data_type()),
             Expr::TryCast(cast) => self.try_cast(&cast.expr, cast.field.data_type()),
-            Expr::ScalarFunction(call) => {
-                let arguments = call.args.iter().map(|a| self.translate(a));
-                Ok(Scalar::Call {
-                    function: Arc::clone(&call.func),
-                    arguments: arguments.collect::<Result<_, _>>()?,
-                })
-            }
+            Expr::ScalarFunction(call) => self.call(expr, call),
             Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_) => Err(unsupported(
                 "a subquery in an expression",
                 expr,
@@ -216,21 +219,14 @@ impl Scope<'_> {
                 expr,
                 "Count or average rows instead",
             )),
-            Expr::Like(_) | Expr::SimilarTo(_) => Err(unsupported(
-                "pattern matching",
-                expr,
-                "Compare with = or IN; codes have concept ids",
-            )),
-            Expr::IsTrue(_)
-            | Expr::IsFalse(_)
-            | Expr::IsUnknown(_)
-            | Expr::IsNotTrue(_)
-            | Expr::IsNotFalse(_)
-            | Expr::IsNotUnknown(_) => Err(unsupported(
-                "a test for truth",
-                expr,
-                "Write the condition itself, or NOT, or IS NULL",
-            )),
+            Expr::Like(like) => self.like(expr, like),
+            Expr::SimilarTo(_) => Err(unsupported("pattern matching", expr, PATTERNS)),
+            Expr::IsTrue(e) => self.truth(e, Operator::IsNotDistinctFrom, true),
+            Expr::IsFalse(e) => self.truth(e, Operator::IsNotDistinctFrom, false),
+            Expr::IsNotTrue(e) => self.truth(e, Operator::IsDistinctFrom, true),
+            Expr::IsNotFalse(e) => self.truth(e, Operator::IsDistinctFrom, false),
+            Expr::IsUnknown(e) => Ok(Scalar::IsNull(self.boxed(e)?)),
+            Expr::IsNotUnknown(e) => Ok(Scalar::IsNotNull(self.boxed(e)?)),
             #[allow(deprecated)]
             Expr::Wildcard { .. } => Err(unsupported("*", expr, "Name the columns")),
             Expr::ScalarVariable(..)
@@ -266,7 +262,9 @@ impl Scope<'_> {
 
     fn binary(&self, whole: &Expr, binary: &BinaryExpr) -> Result<Scalar, Rule> {
         self.name_identifiers(whole, binary)?;
-        match binary.op {
+        let left = self.side(whole, binary, &binary.left)?;
+        let right = self.side(whole, binary, &binary.right)?;
+        let function = match binary.op {
             Operator::Eq
             | Operator::NotEq
             | Operator::Lt
@@ -276,23 +274,41 @@ impl Scope<'_> {
             | Operator::And
             | Operator::Or
             | Operator::IsDistinctFrom
-            | Operator::IsNotDistinctFrom => {}
-            Operator::Plus | Operator::Minus | Operator::Multiply => {
-                self.arithmetic(whole, binary, &[DataType::Int64, DataType::Float64])?;
+            | Operator::IsNotDistinctFrom => None,
+            Operator::Plus
+            | Operator::Minus
+            | Operator::Multiply
+            | Operator::Divide
+            | Operator::Modulo => self.arithmetic(whole, binary)?,
+            Operator::StringConcat => return Err(unsupported("||", whole, LONGER)),
+            Operator::LikeMatch
+            | Operator::ILikeMatch
+            | Operator::NotLikeMatch
+            | Operator::NotILikeMatch
+            | Operator::RegexMatch
+            | Operator::RegexIMatch
+            | Operator::RegexNotMatch
+            | Operator::RegexNotIMatch => {
+                return Err(unsupported("pattern matching", whole, PATTERNS));
             }
-            Operator::Divide => self.arithmetic(whole, binary, &[DataType::Float64])?,
             _ => {
                 return Err(unsupported(
                     "this operator",
                     whole,
-                    "Use comparisons, AND, OR, +, -, * and / of numbers",
+                    "Use comparisons, AND, OR, +, -, *, / and %",
                 ));
             }
-        }
-        Ok(Scalar::Binary {
-            operator: binary.op,
-            left: self.boxed(&binary.left)?,
-            right: self.boxed(&binary.right)?,
+        };
+        Ok(match function {
+            Some(function) => Scalar::Call {
+                function,
+                arguments: vec![*left, *right],
+            },
+            None => Scalar::Binary {
+                operator: binary.op,
+                left,
+                right,
+            },
         })
     }
 
@@ -310,31 +326,30 @@ impl Scope<'_> {
         Ok(())
     }
 
-    /// Integer arithmetic wraps and double arithmetic has infinities: neither can fail. Division of
-    /// integers can, and so can arithmetic on dates.
-    fn arithmetic(&self, whole: &Expr, b: &BinaryExpr, types: &[DataType]) -> Result<(), Rule> {
-        let type_of = |e: &Expr| self.type_of(e);
-        let (left, right) = (type_of(&b.left)?, type_of(&b.right)?);
-        if left == right && types.contains(&left) {
-            return Ok(());
-        }
-        let both_integers = left == DataType::Int64 && right == DataType::Int64;
-        let (why, remedy) = if both_integers {
-            (
-                "division by zero",
-                "Divide doubles: write 1.0 * a / b, which gives NULL-safe infinities",
-            )
-        } else {
-            (
-                "overflow",
-                "Use days_between(from, to) for dates, and doubles or integers for numbers",
-            )
-        };
-        Err(Rule::Partial {
-            fragment: shorten(&whole.to_string()),
-            why,
-            remedy,
+    /// Intervals that could be added to a date became calls before this.
+    fn side(&self, whole: &Expr, b: &BinaryExpr, side: &Expr) -> Result<Box<Scalar>, Rule> {
+        self.boxed(side).or_else(|rule| match self.type_of(side)? {
+            DataType::Interval(_) => Err(overflow(
+                whole,
+                &self.type_of(&b.left)?,
+                &self.type_of(&b.right)?,
+            )),
+            _ => Err(rule),
         })
+    }
+
+    /// Integer arithmetic wraps and double arithmetic has infinities: neither can fail. Division of
+    /// integers can, so a function of the model's takes its place.
+    fn arithmetic(&self, whole: &Expr, b: &BinaryExpr) -> Result<Option<Arc<ScalarUDF>>, Rule> {
+        use DataType::{Float64, Int64};
+        match (self.type_of(&b.left)?, b.op, self.type_of(&b.right)?) {
+            (Int64, Operator::Divide, Int64) => Ok(Some(functions::quotient())),
+            (Int64, Operator::Modulo, Int64) | (Float64, Operator::Modulo, Float64) => {
+                Ok(Some(functions::remainder()))
+            }
+            (Int64, _, Int64) | (Float64, _, Float64) => Ok(None),
+            (left, _, right) => Err(overflow(whole, &left, &right)),
+        }
     }
 
     fn negative(&self, operand: &Expr) -> Result<Scalar, Rule> {
@@ -385,19 +400,94 @@ impl Scope<'_> {
         })
     }
 
-    fn try_cast(&self, operand: &Expr, to: &DataType) -> Result<Scalar, Rule> {
-        let from = self.type_of(operand)?;
-        if !is_total_cast(&from, to) {
-            return Err(Rule::Partial {
-                fragment: shorten(&format!("CAST({operand} AS {to})")),
-                why: "its value may have no counterpart",
-                remedy: "Compare dates with dates (the _date columns) and numbers with numbers; cast between numbers, or from text",
-            });
+    fn call(&self, whole: &Expr, call: &ScalarFunction) -> Result<Scalar, Rule> {
+        let Some(function) = functions::of(&call.func) else {
+            let remedy = functions::instead_of(call.func.name());
+            return Err(unsupported("this function", whole, remedy));
+        };
+        if !function.units.is_empty() && !names_unit(function.units, call.args.first()) {
+            return Err(unsupported(
+                "this unit of time",
+                whole,
+                "Write year, quarter, month, week or day as it is; date_part also knows dow, isodow, doy and hour",
+            ));
         }
-        Ok(Scalar::TryCast {
-            operand: self.boxed(operand)?,
-            to: to.clone(),
+        let arguments = call.args.iter().map(|a| self.translate(a));
+        Ok(Scalar::Call {
+            function: Arc::clone(&call.func),
+            arguments: arguments.collect::<Result<_, _>>()?,
         })
+    }
+
+    fn like(&self, whole: &Expr, like: &Like) -> Result<Scalar, Rule> {
+        let refused = || unsupported("this pattern", whole, PATTERNS);
+        let Expr::Literal(ScalarValue::Utf8(Some(pattern)), _) = &*like.pattern else {
+            return Err(refused());
+        };
+        let inner = pattern.strip_prefix('%').unwrap_or(pattern);
+        let inner = inner.strip_suffix('%').unwrap_or(inner);
+        let plain = !inner.contains(['%', '_', '\\']);
+        if !plain || like.case_insensitive || like.escape_char.is_some() {
+            return Err(refused());
+        }
+        Ok(Scalar::Like {
+            operand: self.boxed(&like.expr)?,
+            pattern: pattern.clone(),
+            negated: like.negated,
+        })
+    }
+
+    /// A condition that is never NULL.
+    fn truth(&self, condition: &Expr, operator: Operator, of: bool) -> Result<Scalar, Rule> {
+        Ok(Scalar::Binary {
+            operator,
+            left: self.boxed(condition)?,
+            right: Box::new(Scalar::Literal(ScalarValue::Boolean(Some(of)))),
+        })
+    }
+
+    fn try_cast(&self, operand: &Expr, to: &DataType) -> Result<Scalar, Rule> {
+        let inner = self.boxed(operand)?;
+        let from = self.type_of(operand)?;
+        let function = match (&from, to) {
+            (DataType::Timestamp(TimeUnit::Microsecond, None), DataType::Date32) => {
+                functions::day_of()
+            }
+            (DataType::Date32, DataType::Utf8) => functions::date_text(),
+            _ if is_total_cast(&from, to) => {
+                self.check_constant(operand, to)?;
+                return Ok(Scalar::TryCast {
+                    operand: inner,
+                    to: to.clone(),
+                });
+            }
+            _ => {
+                return Err(Rule::Partial {
+                    fragment: shorten(&format!("CAST({operand} AS {to})")),
+                    why: "its value may have no counterpart",
+                    remedy: instead_of_cast(&from, to),
+                });
+            }
+        };
+        Ok(Scalar::Call {
+            function,
+            arguments: vec![*inner],
+        })
+    }
+
+    /// A constant without a counterpart is a mistake of the author's.
+    fn check_constant(&self, operand: &Expr, to: &DataType) -> Result<(), Rule> {
+        match operand {
+            Expr::Literal(value, _) if !value.is_null() => match value.cast_to(to) {
+                Ok(value) if !value.is_null() => Ok(()),
+                _ => Err(Rule::Unsupported {
+                    what: "this constant",
+                    fragment: shorten(&format!("CAST({operand} AS {to})")),
+                    remedy: "It is no such value; dates are written as '2020-12-31'",
+                }),
+            },
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn type_of(&self, expr: &Expr) -> Result<DataType, Rule> {
@@ -417,6 +507,73 @@ fn is_total_cast(from: &DataType, to: &DataType) -> bool {
         (Utf8, Boolean | Int64 | Float64 | Date32 | Timestamp(_, None)) => true,
         (Date32 | Timestamp(_, None), Timestamp(_, None)) => true,
         _ => false,
+    }
+}
+
+const PATTERNS: &str = "Use LIKE with one piece of text, and % at its ends: 'E11%', '%E11' or '%E11%'; for small and capital letters alike, lower(text) LIKE 'e11%'. Codes have concept ids";
+const LONGER: &str = "It makes longer texts of texts, until memory ends; compare the parts";
+
+fn overflow(whole: &Expr, left: &DataType, right: &DataType) -> Rule {
+    use DataType::{Date32, Interval, Timestamp};
+    let remedy = match (left, right) {
+        (Date32, Interval(_)) | (Interval(_), Date32) => {
+            "Add an interval as it is, of whole days and months, as in date + INTERVAL '3 months'; a date has no hours"
+        }
+        (Timestamp(..), Interval(_)) | (Interval(_), Timestamp(..)) => {
+            "Add an interval as it is, of whole hours, days and months, as in timestamp + INTERVAL '48 hours'"
+        }
+        (Date32 | Timestamp(..), _) | (_, Date32 | Timestamp(..)) => {
+            "Use days_between(from, to), hours_between(from, to) or add_days(date, n)"
+        }
+        (Interval(_), _) | (_, Interval(_)) => {
+            "Use add_days(date, n) or add_months(date, n) for a number of days or months"
+        }
+        _ => "Use whole numbers of 64 bits, and doubles",
+    };
+    Rule::Partial {
+        fragment: shorten(&whole.to_string()),
+        why: "overflow",
+        remedy,
+    }
+}
+
+fn instead_of_cast(from: &DataType, to: &DataType) -> &'static str {
+    match (from, to) {
+        (DataType::Timestamp(..), DataType::Utf8) => "Cast it to DATE first",
+        (_, DataType::Decimal128(..) | DataType::Decimal256(..) | DataType::UInt64) => {
+            "Whole numbers are of 64 bits, with a sign; write DOUBLE for others"
+        }
+        (_, DataType::Date32 | DataType::Timestamp(..)) => {
+            "Only texts, dates and timestamps become dates and timestamps"
+        }
+        _ => "Cast among BOOLEAN, BIGINT, DOUBLE and VARCHAR, and from VARCHAR to DATE",
+    }
+}
+
+fn names_unit(units: &[&str], argument: Option<&Expr>) -> bool {
+    let Some(Expr::Literal(ScalarValue::Utf8(Some(unit)), _)) = argument else {
+        return false;
+    };
+    units.iter().any(|u| u.eq_ignore_ascii_case(unit))
+}
+
+/// A constant of one of the model's types.
+fn literal(expr: &Expr, value: &ScalarValue) -> Result<Scalar, Rule> {
+    use DataType::{Boolean, Date32, Float64, Int64, Null, Timestamp, Utf8};
+    match value.data_type() {
+        Null | Boolean | Int64 | Float64 | Utf8 | Date32 | Timestamp(_, None) => {
+            Ok(Scalar::Literal(value.clone()))
+        }
+        DataType::Interval(_) | DataType::Duration(_) => Err(unsupported(
+            "an interval by itself",
+            expr,
+            "Add it to a date, as in date + INTERVAL '3 months'",
+        )),
+        _ => Err(unsupported(
+            "this constant",
+            expr,
+            "Write whole numbers below 2^63, doubles, texts and dates",
+        )),
     }
 }
 

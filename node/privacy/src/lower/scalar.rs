@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::common::{Column, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
-use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, Operator, TryCast, lit};
+use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, Like, Operator, TryCast, lit};
 use ward_schemas::parameter::Value;
 
 use super::{Lowering, column};
@@ -59,6 +59,17 @@ impl Lowering<'_> {
                 let optional = |e: &Option<Box<Scalar>>| e.as_ref().map(|e| lower(e)).transpose();
                 case(optional(base)?, arms, optional(otherwise)?)
             }
+            Scalar::Like {
+                operand,
+                pattern,
+                negated,
+            } => Expr::Like(Like::new(
+                *negated,
+                Box::new(lower(operand)?),
+                Box::new(lit(pattern.as_str())),
+                None,
+                false,
+            )),
             Scalar::TryCast { operand, to } => {
                 Expr::TryCast(TryCast::new(Box::new(lower(operand)?), to.clone()))
             }

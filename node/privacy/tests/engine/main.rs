@@ -5,11 +5,13 @@
 
 mod answers;
 mod executions;
+mod extremes;
 #[path = "../../benches/private_sql/files.rs"]
 mod files;
 mod golden;
 mod language;
 mod parts;
+mod scalars;
 mod session;
 mod statements;
 mod support;
