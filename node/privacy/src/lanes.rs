@@ -209,8 +209,8 @@ impl KeyIndex {
             *group = if inside { cell } else { OUTSIDE };
         }
         if let Some(nulls) = nulls.filter(|n| n.null_count() > 0) {
-            for (group, valid) in groups.iter_mut().zip(nulls.iter()) {
-                *group = if valid { *group } else { OUTSIDE };
+            for row in (!nulls.inner()).set_indices() {
+                groups[row] = OUTSIDE;
             }
         }
     }
@@ -420,11 +420,8 @@ impl Lane {
         let Some(nulls) = nulls.filter(|n| n.null_count() > 0) else {
             return;
         };
-        let rows = self.counts.iter_mut().zip(&mut self.values);
-        for ((count, value), valid) in rows.zip(nulls.iter()) {
-            if !valid {
-                (*count, *value) = (0, 0);
-            }
+        for row in (!nulls.inner()).set_indices() {
+            (self.counts[row], self.values[row]) = (0, 0);
         }
     }
 }

@@ -103,6 +103,7 @@ pub(crate) fn compile(
     let mut compiler = Compiler {
         spec,
         scope: track::scope(aggregate.input.schema(), &relation),
+        patient: column,
         aggregate,
         components: Vec::new(),
         inputs: Vec::new(),
@@ -198,6 +199,8 @@ fn outermost(plan: &LogicalPlan) -> Result<(&Projection, &Aggregate), Rule> {
 struct Compiler<'a> {
     spec: &'a TableSpec,
     scope: Scope<'a>,
+    /// Column of the patient.
+    patient: usize,
     aggregate: &'a Aggregate,
     components: Vec<Component>,
     inputs: Vec<Input>,
@@ -401,8 +404,10 @@ impl Compiler<'_> {
                 "Count patients, or rows with COUNT(*)",
             ));
         };
-        // Every column of this role is the row's patient or, behind an outer join, NULL.
-        let input = self.input(InputKind::Presence(Some(Scalar::Column(patient))), filter);
+        // Every column of this role is the row's patient or, behind an outer join, NULL; but for the
+        // one that owns the row, which is never NULL.
+        let present = (patient != self.patient).then_some(Scalar::Column(patient));
+        let input = self.input(InputKind::Presence(present), filter);
         let component = self.component(
             column.to_string(),
             ComponentUnit::One,

@@ -24,7 +24,7 @@ pub(crate) struct Kernel {
     /// The same by cell, then input.
     seen: Vec<Seen>,
     /// The cells in which the current patient has rows.
-    touched: Vec<u32>,
+    touched: Touched,
     /// Where more cells are touched than a patient may keep.
     ranked: Vec<(u64, u32)>,
     /// By tally, then cell.
@@ -76,7 +76,7 @@ impl Kernel {
             first: None,
             rows,
             seen: vec![Seen::default(); (cells + 1) * inputs],
-            touched: Vec::new(),
+            touched: Touched::new(cells),
             ranked: Vec::new(),
             totals: vec![vec![0; cells]; tallies.len()],
         }
@@ -119,13 +119,7 @@ impl Kernel {
 
     fn run(&mut self, start: usize, end: usize, lanes: &Lanes) {
         let groups = &lanes.groups[start..end];
-        for group in groups {
-            let rows = &mut self.rows[*group as usize];
-            if *rows == 0 {
-                self.touched.push(*group);
-            }
-            *rows += 1;
-        }
+        self.touched.count(&mut self.rows, groups);
         for (i, lane) in lanes.inputs.iter().enumerate() {
             self.read_lane(i, lane, groups, start..end);
         }
@@ -141,14 +135,15 @@ impl Kernel {
         if lane.counts.is_empty() {
             return;
         }
+        let (seen, inputs) = (self.seen.as_mut_slice(), self.inputs);
         let counts = groups.iter().zip(&lane.counts[rows.clone()]);
         if lane.values.is_empty() {
             for (group, count) in counts {
-                self.seen[*group as usize * self.inputs + input].add(*count, 0);
+                seen[*group as usize * inputs + input].add(*count, 0);
             }
         } else {
             for ((group, count), value) in counts.zip(&lane.values[rows]) {
-                self.seen[*group as usize * self.inputs + input].add(*count, *value);
+                seen[*group as usize * inputs + input].add(*count, *value);
             }
         }
     }
@@ -159,8 +154,8 @@ impl Kernel {
             return;
         };
         self.choose(patient);
-        for group in self.touched.drain(..) {
-            let cell = group as usize;
+        for group in self.touched.groups() {
+            let cell = *group as usize;
             let seen = &mut self.seen[cell * self.inputs..(cell + 1) * self.inputs];
             for input in &self.every_row {
                 seen[*input].rows = self.rows[cell];
@@ -171,25 +166,68 @@ impl Kernel {
             seen.fill(Seen::default());
             self.rows[cell] = 0;
         }
+        self.touched.keep(&[]);
     }
 
     /// Leaves in `touched` the groups that the patient keeps.
     fn choose(&mut self, patient: i64) {
         let most = self.limits.max_groups as usize;
-        if self.touched.len() <= most {
+        if self.touched.groups().len() <= most {
             return;
         }
         let key = self.key.of_patient(patient);
-        let rank = |group: u32| (key.rank(group), group);
-        self.ranked.extend(self.touched.drain(..).map(rank));
+        let rank = |group: &u32| (key.rank(*group), *group);
+        self.ranked.extend(self.touched.groups().iter().map(rank));
         self.ranked.select_nth_unstable(most - 1);
-        self.touched
-            .extend(self.ranked[..most].iter().map(|(_, group)| *group));
-        for (_, group) in self.ranked.drain(..).skip(most) {
-            let cell = group as usize;
+        let (kept, dropped) = self.ranked.split_at(most);
+        for (_, group) in dropped {
+            let cell = *group as usize;
             self.rows[cell] = 0;
             self.seen[cell * self.inputs..(cell + 1) * self.inputs].fill(Seen::default());
         }
+        self.touched.keep(kept);
+        self.ranked.clear();
+    }
+}
+
+/// A list of different cells.
+#[derive(Debug)]
+struct Touched {
+    /// The list, and room for one more than all cells.
+    cells: Vec<u32>,
+    length: usize,
+}
+
+impl Touched {
+    fn new(cells: usize) -> Self {
+        Self {
+            cells: vec![0; cells + 1],
+            length: 0,
+        }
+    }
+
+    fn groups(&self) -> &[u32] {
+        &self.cells[..self.length]
+    }
+
+    /// Counts rows by cell, and lists the cells that had none. Without a branch: which rows are the
+    /// first of their cells is a matter of chance.
+    fn count(&mut self, rows: &mut [u64], groups: &[u32]) {
+        let (cells, mut length) = (self.cells.as_mut_slice(), self.length);
+        for group in groups {
+            let rows = &mut rows[*group as usize];
+            cells[length] = *group;
+            length += usize::from(*rows == 0);
+            *rows += 1;
+        }
+        self.length = length;
+    }
+
+    fn keep(&mut self, ranked: &[(u64, u32)]) {
+        for (cell, (_, kept)) in self.cells.iter_mut().zip(ranked) {
+            *cell = *kept;
+        }
+        self.length = ranked.len();
     }
 }
 
