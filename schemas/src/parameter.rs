@@ -6,6 +6,7 @@ use std::fmt;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+use crate::decimal::Decimal;
 use crate::names::Ident;
 
 /// Parameters as they travel: name and text.
@@ -44,6 +45,28 @@ pub enum Parameter {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         doc: String,
     },
+    /// A decimal.
+    Number {
+        /// Smallest value.
+        minimum: Decimal,
+        /// Largest value.
+        maximum: Decimal,
+        /// Value where an ask gives none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        default: Option<Decimal>,
+        /// One line for people.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        doc: String,
+    },
+    /// `true` or `false`.
+    Boolean {
+        /// Value where an ask gives none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        default: Option<bool>,
+        /// One line for people.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        doc: String,
+    },
     /// An OMOP concept id: positive, and one of `values` where they are given.
     Concept {
         /// The only values allowed; any concept id where absent.
@@ -77,6 +100,10 @@ pub enum Value {
     Date(NaiveDate),
     /// A whole number or a concept id.
     Integer(i64),
+    /// A decimal; a double to the statement.
+    Number(Decimal),
+    /// True or false.
+    Boolean(bool),
     /// A text.
     Text(String),
 }
@@ -86,6 +113,8 @@ impl fmt::Display for Value {
         match self {
             Self::Date(d) => d.fmt(f),
             Self::Integer(i) => i.fmt(f),
+            Self::Number(n) => n.fmt(f),
+            Self::Boolean(b) => b.fmt(f),
             Self::Text(t) => t.fmt(f),
         }
     }
@@ -98,6 +127,10 @@ pub enum ValueType {
     Date,
     /// A 64-bit integer.
     Integer,
+    /// A double.
+    Number,
+    /// True or false.
+    Boolean,
     /// A text.
     Text,
 }
@@ -108,6 +141,8 @@ impl Parameter {
         match self {
             Self::Date { .. } => ValueType::Date,
             Self::Integer { .. } | Self::Concept { .. } => ValueType::Integer,
+            Self::Number { .. } => ValueType::Number,
+            Self::Boolean { .. } => ValueType::Boolean,
             Self::Text { .. } => ValueType::Text,
         }
     }
@@ -121,6 +156,10 @@ impl Parameter {
             Self::Integer {
                 minimum, maximum, ..
             } => format!("a whole number from {minimum} to {maximum}"),
+            Self::Number {
+                minimum, maximum, ..
+            } => format!("a decimal from {minimum} to {maximum}"),
+            Self::Boolean { .. } => "true or false".into(),
             Self::Concept { values: None, .. } => "a concept id (a positive whole number)".into(),
             Self::Concept {
                 values: Some(values),
@@ -137,6 +176,8 @@ impl Parameter {
             Self::Integer { default, .. } | Self::Concept { default, .. } => {
                 default.map(Value::Integer)
             }
+            Self::Number { default, .. } => default.map(Value::Number),
+            Self::Boolean { default, .. } => default.map(Value::Boolean),
             Self::Text { default, .. } => default.clone().map(Value::Text),
         }
     }
@@ -151,6 +192,8 @@ impl Parameter {
         let value = match self.value_type() {
             ValueType::Date => Value::Date(canonical_date(text).ok_or_else(wrong_type)?),
             ValueType::Integer => Value::Integer(text.parse().map_err(|_| wrong_type())?),
+            ValueType::Number => Value::Number(text.parse().map_err(|_| wrong_type())?),
+            ValueType::Boolean => Value::Boolean(text.parse().map_err(|_| wrong_type())?),
             ValueType::Text => Value::Text(text.to_owned()),
         };
         if self.admits(&value) {
@@ -179,6 +222,13 @@ impl Parameter {
                 },
                 Value::Integer(i),
             ) => minimum <= i && i <= maximum,
+            (
+                Self::Number {
+                    minimum, maximum, ..
+                },
+                Value::Number(n),
+            ) => minimum <= n && n <= maximum,
+            (Self::Boolean { .. }, Value::Boolean(_)) => true,
             (Self::Concept { values, .. }, Value::Integer(i)) => {
                 (1..1 << 53).contains(i) && values.as_ref().is_none_or(|v| v.contains(i))
             }
@@ -282,6 +332,38 @@ mod tests {
             "#,
         )
         .expect("parameters")
+    }
+
+    #[test]
+    fn numbers_and_truth_values_have_one_spelling_each() {
+        let declared: BTreeMap<Ident, Parameter> = toml::from_str(
+            r#"
+            [above]
+            type = "number"
+            minimum = "-1.5"
+            maximum = "20"
+            [fatal]
+            type = "boolean"
+            default = false
+            "#,
+        )
+        .expect("parameters");
+        let above = |text| bind(&declared, &given(&[("above", text)]));
+        assert_eq!(above("6.50"), above("6.5"));
+        assert_eq!(above("-0"), above("0"));
+        let values: Vec<_> = above("6.5").expect("bound").into_values().collect();
+        assert_eq!(values[0].to_string(), "6.5");
+        assert_eq!(values[1], Value::Boolean(false));
+        for text in ["NaN", "1e3", "inf", "", "1.", "0x1"] {
+            assert!(
+                matches!(above(text), Err(ParameterError::Type { .. })),
+                "{text}"
+            );
+        }
+        assert!(matches!(above("20.1"), Err(ParameterError::Domain { .. })));
+        let fatal = |text| bind(&declared, &given(&[("above", "1"), ("fatal", text)]));
+        assert!(fatal("true").is_ok());
+        assert!(fatal("True").is_err() && fatal("1").is_err());
     }
 
     fn given(pairs: &[(&str, &str)]) -> RawParameters {

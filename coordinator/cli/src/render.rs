@@ -94,6 +94,8 @@ pub fn template(detail: &TemplateDetail, width: usize, color: bool) -> String {
 fn parameter_line(parameter: &Parameter) -> String {
     let (Parameter::Date { doc, .. }
     | Parameter::Integer { doc, .. }
+    | Parameter::Number { doc, .. }
+    | Parameter::Boolean { doc, .. }
     | Parameter::Concept { doc, .. }
     | Parameter::Text { doc, .. }) = parameter;
     let default = match parameter.default_value() {

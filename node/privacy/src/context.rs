@@ -126,6 +126,8 @@ pub(crate) fn parameter_field(name: &str, value_type: ValueType) -> FieldRef {
     let data_type = match value_type {
         ValueType::Date => DataType::Date32,
         ValueType::Integer => DataType::Int64,
+        ValueType::Number => DataType::Float64,
+        ValueType::Boolean => DataType::Boolean,
         ValueType::Text => DataType::Utf8,
     };
     Arc::new(Field::new(name, data_type, false))

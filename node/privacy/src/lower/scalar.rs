@@ -102,6 +102,8 @@ fn parameter(value: &Value) -> ScalarValue {
     match value {
         Value::Date(date) => ScalarValue::Date32(Some(Date32Type::from_naive_date(*date))),
         Value::Integer(i) => ScalarValue::Int64(Some(*i)),
+        Value::Number(n) => ScalarValue::Float64(Some(n.to_f64())),
+        Value::Boolean(b) => ScalarValue::Boolean(Some(*b)),
         Value::Text(t) => ScalarValue::Utf8(Some(t.clone())),
     }
 }

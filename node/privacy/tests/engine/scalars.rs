@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::catalog::SchemaProvider;
 
 use crate::extremes;
-use crate::support::{answer, compile, template};
+use crate::support::{Hospital, answer, compile, template};
 
 const PLAIN: &str = "contribution = { max_groups = 1, max_rows_per_group = 2 }";
 
@@ -245,6 +245,23 @@ fn accepted_expressions_never_fail() {
         // 17 patients have measurements, of which two count.
         assert_eq!(rows(&some), 34, "{expression}");
     }
+}
+
+#[test]
+fn parameters_have_the_values_of_their_types() {
+    let hospital = Hospital {
+        persons: vec![(1, 8507, 1950)],
+        measurements: [7.0, 7.5, 8.0].map(|v| (1, 10, 18_000, Some(v))).to_vec(),
+        ancestors: Vec::new(),
+    };
+    let declared = "contribution = { max_groups = 1, max_rows_per_group = 9 }";
+    let counted = |condition: &str| {
+        let sql = format!("SELECT COUNT(*) AS n FROM measurement WHERE {condition}");
+        answer(&template(&sql, declared), hospital.tables(2, 1)).values()[0][0][0]
+    };
+    assert_eq!(counted("value_as_number > $above"), 1);
+    assert_eq!(counted("value_as_number >= $above AND NOT $all"), 2);
+    assert_eq!(counted("$all"), 0);
 }
 
 #[test]

@@ -58,6 +58,14 @@ default = 2020-01-01
 [parameters.concept]
 type = "concept"
 default = 10
+[parameters.above]
+type = "number"
+minimum = "0"
+maximum = "100"
+default = "7.5"
+[parameters.all]
+type = "boolean"
+default = false
 [[tables]]
 name = "t"
 sql = """{sql}"""
