@@ -10,17 +10,13 @@ use super::Function;
 const MOST: usize = 16;
 
 pub(super) static FUNCTIONS: [Function; 4] = [
-    // coalesce(a, b, …): the first that is not NULL.
     Function::alike("coalesce", MOST, |a| fold(a, |first, _| is_not_null(first))),
-    // greatest(a, b, …): the greatest of those that are not NULL.
     Function::alike("greatest", MOST, |a| {
         fold(a, |one, other| cmp::gt_eq(one, other))
     }),
-    // least(a, b, …): the least of those that are not NULL.
     Function::alike("least", MOST, |a| {
         fold(a, |one, other| cmp::lt_eq(one, other))
     }),
-    // nullif(a, b): a; NULL where it equals b.
     Function::alike("nullif", 2, |a| nullif(&a[0], &cmp::eq(&a[0], &a[1])?)),
 ];
 

@@ -15,7 +15,6 @@ use super::{Function, TIMESTAMP, map, map_both};
 type Evaluated = Result<ArrayRef, ArrowError>;
 
 pub(super) static FUNCTIONS: [Function; 17] = [
-    // add_days(date, n): so many days later; earlier where n is negative. Also of a timestamp.
     Function::new(
         "add_days",
         &[(&[Date32, Int64], Date32), (&[TIMESTAMP, Int64], TIMESTAMP)],
@@ -26,12 +25,9 @@ pub(super) static FUNCTIONS: [Function; 17] = [
             _ => micros_later(a, 24 * MICROS_PER_HOUR),
         },
     ),
-    // add_hours(timestamp, n): so many hours later.
     Function::new("add_hours", &[(&[TIMESTAMP, Int64], TIMESTAMP)], |a| {
         micros_later(a, MICROS_PER_HOUR)
     }),
-    // add_months(date, n): so many months later; where that month is too short, on its last day.
-    // Also of a timestamp.
     Function::new(
         "add_months",
         &[(&[Date32, Int64], Date32), (&[TIMESTAMP, Int64], TIMESTAMP)],
@@ -50,21 +46,15 @@ pub(super) static FUNCTIONS: [Function; 17] = [
             ),
         },
     ),
-    // age_at(year_of_birth, date): the age reached in the date's year; NULL below zero.
     Function::new("age_at", &[(&[Int64, Date32], Int64)], |a| {
         map_both::<Int64Type, Date32Type, Int64Type>(&a[0], &a[1], age_at)
     }),
-    // age_band(year_of_birth, date): the band of that age: 0-17, 18-39, 40-64, 65-79, 80+.
     Function::new("age_band", &[(&[Int64, Date32], Utf8)], age_bands),
-    // age_on(year, month, day, date): completed years since a birth date; NULL below zero. Where the
-    // day is NULL, it is the 15th; where the month is, it is the 1st of July.
     Function::new(
         "age_on",
         &[(&[Int64, Int64, Int64, Date32], Int64)],
         ages_on,
     ),
-    // date_part(unit, date), or EXTRACT(unit FROM date): a number; weeks are ISO 8601's, dow counts
-    // from Sunday = 0, isodow from Monday = 1. Also of a timestamp.
     Function {
         units: &[
             "year", "quarter", "month", "week", "day", "dow", "isodow", "doy", "hour",
@@ -75,18 +65,15 @@ pub(super) static FUNCTIONS: [Function; 17] = [
             date_parts,
         )
     },
-    // date_trunc(unit, date): the first day of the date's period.
     Function {
         units: &["day", "week", "month", "quarter", "year"],
         ..Function::new("date_trunc", &[(&[Utf8, Date32], Date32)], date_truncs)
     },
-    // days_between(from, to): days from one date to another; negative where `to` is earlier.
     Function::new("days_between", &[(&[Date32, Date32], Int64)], |a| {
         map_both::<Date32Type, Date32Type, Int64Type>(&a[0], &a[1], |from, to| {
             Some(i64::from(to) - i64::from(from))
         })
     }),
-    // hours_between(from, to): completed hours from one timestamp to another.
     Function::new("hours_between", &[(&[TIMESTAMP, TIMESTAMP], Int64)], |a| {
         map_both::<TimestampMicrosecondType, TimestampMicrosecondType, Int64Type>(
             &a[0],
@@ -97,35 +84,28 @@ pub(super) static FUNCTIONS: [Function; 17] = [
             },
         )
     }),
-    // length_of_stay(start, end): nights between two dates; 0 on one day, NULL below.
     Function::new("length_of_stay", &[(&[Date32, Date32], Int64)], |a| {
         map_both::<Date32Type, Date32Type, Int64Type>(&a[0], &a[1], |start, end| {
             Some(i64::from(end) - i64::from(start)).filter(|nights| *nights >= 0)
         })
     }),
-    // month_of(date): the first day of the date's month.
     Function::new("month_of", &[(&[Date32], Date32)], |a| {
         first_days(&a[0], Period::Month)
     }),
-    // months_between(from, to): completed months; one is when its day of the month is reached.
     Function::new("months_between", &[(&[Date32, Date32], Int64)], |a| {
         map_both::<Date32Type, Date32Type, Int64Type>(&a[0], &a[1], |from, to| {
             Some(months_between(calendar(from)?, calendar(to)?))
         })
     }),
-    // quarter_of(date): the first day of the date's quarter.
     Function::new("quarter_of", &[(&[Date32], Date32)], |a| {
         first_days(&a[0], Period::Quarter)
     }),
-    // week_of(date): the Monday of the date's week.
     Function::new("week_of", &[(&[Date32], Date32)], |a| {
         first_days(&a[0], Period::Week)
     }),
-    // year_of(date): the first day of the date's year.
     Function::new("year_of", &[(&[Date32], Date32)], |a| {
         first_days(&a[0], Period::Year)
     }),
-    // years_between(from, to): completed years: twelve completed months each.
     Function::new("years_between", &[(&[Date32, Date32], Int64)], |a| {
         map_both::<Date32Type, Date32Type, Int64Type>(&a[0], &a[1], |from, to| {
             Some(months_between(calendar(from)?, calendar(to)?) / 12)
@@ -133,7 +113,6 @@ pub(super) static FUNCTIONS: [Function; 17] = [
     }),
 ];
 
-// day_of(timestamp): its date.
 pub(super) static DAY_OF: Function = Function::new(
     "day_of",
     &[(&[Date32], Date32), (&[TIMESTAMP], Date32)],

@@ -15,26 +15,19 @@ const OF_TWO: &[(&[DataType], DataType)] =
     &[(&[Int64, Int64], Int64), (&[Float64, Float64], Float64)];
 
 pub(super) static FUNCTIONS: [Function; 7] = [
-    // abs(x): its magnitude.
     Function::new("abs", OF_EITHER, |a| match a[0].data_type() {
         Int64 => map::<Int64Type, Int64Type>(&a[0], i64::checked_abs),
         _ => map::<Float64Type, Float64Type>(&a[0], |x| Some(x.abs())),
     }),
-    // ceil(x): the next whole number above.
     Function::new("ceil", OF_EITHER, |a| whole(&a[0], f64::ceil)),
-    // floor(x): the next whole number below.
     Function::new("floor", OF_EITHER, |a| whole(&a[0], f64::floor)),
-    // ln(x): the natural logarithm; NULL from zero down.
     Function::new("ln", OF_DOUBLE, |a| {
         map::<Float64Type, Float64Type>(&a[0], |x| finite(x.ln()))
     }),
-    // power(x, y): x to the power of y.
     Function::new("power", &[(&[Float64, Float64], Float64)], |a| {
         map_both::<Float64Type, Float64Type, Float64Type>(&a[0], &a[1], |x, y| finite(x.powf(y)))
     }),
-    // round(x): the nearest whole number; of two as near, the even one.
     Function::new("round", OF_EITHER, |a| whole(&a[0], f64::round_ties_even)),
-    // sqrt(x): the square root; NULL below zero.
     Function::new("sqrt", OF_DOUBLE, |a| {
         map::<Float64Type, Float64Type>(&a[0], |x| finite(x.sqrt()))
     }),

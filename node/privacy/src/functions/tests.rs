@@ -269,8 +269,17 @@ proptest! {
 #[test]
 fn every_function_has_a_version() {
     let names: Vec<_> = all().iter().map(|f| f.name().to_owned()).collect();
-    let versions: Vec<_> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
+    let versions: Vec<_> = FUNCTIONS.iter().map(|f| f.name).collect();
     assert_eq!(names, versions);
+}
+
+#[test]
+fn the_readme_lists_every_function() {
+    let readme = include_str!("../../README.md");
+    for f in FUNCTIONS {
+        let line = format!("- `{}({})`: {}.\n", f.name, f.arguments, f.meaning);
+        assert!(readme.contains(&line), "{line}");
+    }
 }
 
 /// What a function says of one row, as text; empty for NULL.

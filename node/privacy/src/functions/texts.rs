@@ -13,37 +13,31 @@ use super::Function;
 const OF_TEXT: &[(&[DataType], DataType)] = &[(&[Utf8], Utf8)];
 
 pub(super) static FUNCTIONS: [Function; 6] = [
-    // left(text, n): its first n characters; NULL where n is negative.
     Function::new("left", &[(&[Utf8, Int64], Utf8)], |a| {
         let texts = a[0].as_string::<i32>().iter();
         let pairs = texts.zip(a[1].as_primitive::<Int64Type>());
         let starts = pairs.map(|(text, n)| left(text?, n?));
         Ok(Arc::new(starts.collect::<StringArray>()))
     }),
-    // length(text): its characters.
     Function::new("length", &[(&[Utf8], Int64)], |a| {
         let texts = a[0].as_string::<i32>().iter();
         let lengths = texts.map(|text| i64::try_from(text?.chars().count()).ok());
         Ok(Arc::new(lengths.collect::<Int64Array>()))
     }),
-    // lower(text): with small letters, where these are one character of as many bytes.
     Function::new("lower", OF_TEXT, |a| {
         each(&a[0], |c| same_width(c, c.to_lowercase()))
     }),
-    // starts_with(text, start): whether it does, byte by byte.
     Function::new("starts_with", &[(&[Utf8, Utf8], Boolean)], |a| {
         let texts = a[0].as_string::<i32>().iter();
         let pairs = texts.zip(a[1].as_string::<i32>());
         let found = pairs.map(|(text, start)| Some(text?.starts_with(start?)));
         Ok(Arc::new(found.collect::<BooleanArray>()))
     }),
-    // trim(text): without spaces at both ends.
     Function::new("trim", OF_TEXT, |a| {
         let texts = a[0].as_string::<i32>().iter();
         let trimmed = texts.map(|text| text.map(|t| t.trim_matches(' ')));
         Ok(Arc::new(trimmed.collect::<StringArray>()))
     }),
-    // upper(text): with capitals, where these are one character of as many bytes.
     Function::new("upper", OF_TEXT, |a| {
         each(&a[0], |c| same_width(c, c.to_uppercase()))
     }),
