@@ -2,6 +2,7 @@
 
 use ward_schemas::ask::AskContent;
 use ward_schemas::canonical::ContentHash;
+use ward_schemas::data_key::ShownValues;
 use ward_schemas::jws::{KeyRing, MessageKind};
 use ward_schemas::names::NodeName;
 use ward_schemas::parameter::Parameters;
@@ -9,7 +10,7 @@ use ward_schemas::partial::{
     AuditHead, NoiseKind, PARTIAL_FORMAT, PartialClaims, PartialEnvelope, Vectors,
 };
 use ward_schemas::permit::Permit;
-use ward_schemas::plan::Plan;
+use ward_schemas::plan::{Plan, TablePlan};
 use ward_schemas::problem::{ErrorCode, Problem};
 use ward_schemas::release::Outcome;
 use ward_schemas::rho::Rho;
@@ -42,7 +43,9 @@ pub struct ComponentRow {
     pub table: String,
     /// Name of the component.
     pub component: String,
-    /// One integer a cell.
+    /// The shown values of the table's key that comes from data, as text.
+    pub shown: Option<Vec<String>>,
+    /// The integers.
     pub values: Vec<i64>,
 }
 
@@ -171,25 +174,41 @@ fn check_witness(expected: &Expected<'_>, audit: AuditHead) -> Result<(), Proble
     Ok(())
 }
 
-/// The integers in the plan's shape: one row a component, in the plan's order.
+/// The integers in the plan's shape: one row a component, in the plan's order, each with the shown
+/// values of its table.
 fn vectors(plan: &Plan, rows: &[ComponentRow]) -> Result<Vectors, Problem> {
     let mut rest = rows.iter();
     let mut tables = Vec::with_capacity(plan.tables.len());
+    let mut all_shown = Vec::with_capacity(plan.tables.len());
     for table in &plan.tables {
         let mut components = Vec::with_capacity(table.components.len());
+        let texts = rest.as_slice().first().and_then(|row| row.shown.as_ref());
         for component in &table.components {
             let row = rest
                 .next()
-                .filter(|row| row.table == table.name.as_str() && row.component == component.name);
+                .filter(|row| row.table == table.name.as_str() && row.component == component.name)
+                .filter(|row| row.shown.as_ref() == texts);
             let row = row.ok_or_else(|| refused("its rows are not the plan's components"))?;
             components.push(row.values.clone());
         }
         tables.push(components);
+        all_shown.push(shown(table, texts)?);
     }
     if rest.next().is_some() {
         return Err(refused("it has more rows than the plan has components"));
     }
-    Vectors::new(plan, tables).map_err(|e| refused(e.to_string()))
+    Vectors::with_shown(plan, tables, all_shown).map_err(|e| refused(e.to_string()))
+}
+
+/// A hospital's own texts are not trusted: what is not fit for display is refused.
+fn shown(table: &TablePlan, texts: Option<&Vec<String>>) -> Result<Option<ShownValues>, Problem> {
+    let parse = |(key, texts)| ShownValues::parse(key, texts);
+    let shown = table
+        .data_key
+        .as_ref()
+        .zip(texts.map(Vec::as_slice))
+        .map(parse);
+    shown.transpose().map_err(|e| refused(e.to_string()))
 }
 
 fn refused(detail: impl Into<String>) -> Problem {
@@ -248,7 +267,7 @@ mod tests {
 
     #[test]
     fn other_claims_are_refused() {
-        refusal(|a| a.claims.v = 2);
+        refusal(|a| a.claims.v = 1);
         refusal(|a| a.claims.node = node("b"));
         refusal(|a| a.claims.plan = ContentHash::of_bytes(b"other"));
         refusal(|a| a.claims.rho = Rho::from_units(1).expect("rho"));

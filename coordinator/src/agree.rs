@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ward_schemas::canonical::ContentHash;
 use ward_schemas::finish::Z95;
 use ward_schemas::names::NodeName;
-use ward_schemas::plan::{ColumnContent, Noise, Plan, TablePlan};
+use ward_schemas::plan::{ColumnContent, Component, ComponentUnit, Noise, Plan, TablePlan};
 use ward_schemas::problem::{ErrorCode, Problem};
 use ward_schemas::rho::Rho;
 use ward_schemas::template::{ExpandedTemplate, TableSpec};
@@ -149,6 +149,7 @@ fn table_fits(template: &ExpandedTemplate, spec: &TableSpec, table: &TablePlan) 
             .all(|key| domains.get(&key.name) == Some(&key.domain));
     let columns_fit = table.columns.iter().all(|column| match column.content {
         ColumnContent::Key { index } => index < table.keys.len(),
+        ColumnContent::DataKey | ColumnContent::Nodes => table.data_key.is_some(),
         ColumnContent::Measure { .. } => true,
     });
     let weights = table
@@ -160,8 +161,25 @@ fn table_fits(template: &ExpandedTemplate, spec: &TableSpec, table: &TablePlan) 
         && table.delta == spec.delta
         && table.contribution == spec.contribution
         && keys_fit
+        && data_key_fits(spec, table)
         && columns_fit
         && weights.is_some()
+}
+
+/// Whether the key that comes from data is the declared one, and its threshold looks at a count of
+/// patients.
+fn data_key_fits(spec: &TableSpec, table: &TablePlan) -> bool {
+    let (declared, compiled) = match (spec.data_key(), &table.data_key) {
+        (None, None) => return true,
+        (Some(declared), Some(compiled)) => (declared, compiled),
+        _ => return false,
+    };
+    let counts_patients = |c: &Component| c.unit == ComponentUnit::One && c.bound == 1;
+    declared == (&compiled.name, compiled.from_data, compiled.most)
+        && table
+            .components
+            .get(compiled.counted)
+            .is_some_and(counts_patients)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use ward_schemas::ask::Ask;
+use ward_schemas::data_key::MAX_TEXT_BYTES;
 use ward_schemas::jws::{KeyRing, MAX_TOKEN_BYTES};
 use ward_schemas::names::NodeName;
 use ward_schemas::plan::{Plan, TablePlan};
@@ -120,10 +121,14 @@ impl Node {
 }
 
 fn partial_bytes(plan: &Plan) -> usize {
-    let tables = plan.tables.iter();
-    let integers = tables.map(TablePlan::integers);
-    let integers = integers.fold(0, usize::saturating_add);
-    integers.saturating_mul(8).saturating_add(FRAMING_BYTES)
+    let of_table = |table: &TablePlan| {
+        let most = table.data_key.as_ref().map_or(0, |key| key.most);
+        let texts = usize::try_from(most).unwrap_or(usize::MAX);
+        let texts = texts.saturating_mul(table.components.len() * (MAX_TEXT_BYTES + 4));
+        texts.saturating_add(table.integers().saturating_mul(8))
+    };
+    let tables = plan.tables.iter().map(of_table);
+    tables.fold(FRAMING_BYTES, usize::saturating_add)
 }
 
 /// Reads a partial: the envelope beside the schema, then one row a component.
@@ -164,14 +169,21 @@ fn rows(batch: &RecordBatch) -> Option<Vec<ComponentRow>> {
     let components = batch.column_by_name("component")?.as_string_opt::<i32>()?;
     let values = batch.column_by_name("values")?.as_list_opt::<i32>()?;
     let integers = values.values().as_primitive_opt::<Int64Type>()?;
-    let columns: [&dyn Array; 4] = [tables, components, values, integers];
+    let shown = batch.column_by_name("shown")?.as_list_opt::<i32>()?;
+    let texts = shown.values().as_string_opt::<i32>()?;
+    let columns: [&dyn Array; 5] = [tables, components, values, integers, texts];
     if columns.iter().any(|column| column.null_count() > 0) {
         return None;
     }
     let row = |at: usize| {
         let cells = values.value(at);
         let cells = cells.as_primitive_opt::<Int64Type>()?;
+        let texts = shown.is_valid(at).then(|| shown.value(at));
+        let texts = texts
+            .as_ref()
+            .map(|t| t.as_string::<i32>().iter().flatten());
         Some(ComponentRow {
+            shown: texts.map(|texts| texts.map(str::to_owned).collect()),
             table: tables.value(at).to_owned(),
             component: components.value(at).to_owned(),
             values: cells.values().to_vec(),
@@ -193,7 +205,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 }
 
 fn other_columns() -> Problem {
-    unreadable("columns other than table, component and values")
+    unreadable("columns other than table, component, values and shown")
 }
 
 fn unreadable(what: &str) -> Problem {
@@ -270,17 +282,24 @@ fn reasons(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{ArrayRef, Int64Builder, ListBuilder, StringArray};
+    use arrow::array::{ArrayRef, Int64Builder, ListBuilder, StringArray, StringBuilder};
     use std::sync::Arc;
     use tonic::metadata::MetadataMap;
 
     fn batch(cells: &[Option<i64>]) -> RecordBatch {
+        shown_batch(None, cells)
+    }
+
+    fn shown_batch(texts: Option<&[Option<&str>]>, cells: &[Option<i64>]) -> RecordBatch {
+        let mut shown = ListBuilder::new(StringBuilder::new());
+        shown.append_option(texts.map(|texts| texts.iter().copied()));
         let mut values = ListBuilder::new(Int64Builder::new());
         values.append_value(cells.iter().copied());
         let text = |t: &str| Arc::new(StringArray::from(vec![t])) as ArrayRef;
         RecordBatch::try_from_iter([
             ("table", text("by_sex")),
             ("component", text("patients")),
+            ("shown", Arc::new(shown.finish()) as ArrayRef),
             ("values", Arc::new(values.finish()) as ArrayRef),
         ])
         .expect("batch")
@@ -296,12 +315,15 @@ mod tests {
             (row.table.as_str(), row.component.as_str()),
             ("by_sex", "patients")
         );
-        assert_eq!(row.values, [5, -1]);
+        assert_eq!((row.shown, row.values.as_slice()), (None, &[5, -1][..]));
+        let read = rows(&shown_batch(Some(&[Some("A"), Some("B")]), &[Some(5)])).expect("rows");
+        assert_eq!(read[0].shown, Some(vec!["A".to_owned(), "B".to_owned()]));
     }
 
     #[test]
     fn missing_values_and_columns_are_no_rows() {
         assert_eq!(rows(&batch(&[Some(5), None])), None);
+        assert_eq!(rows(&shown_batch(Some(&[None]), &[Some(5)])), None);
         let part = batch(&[Some(5)]).project(&[0, 1]).expect("batch");
         assert_eq!(rows(&part), None);
     }

@@ -88,6 +88,7 @@ pub(crate) fn plan() -> Plan {
             totals: Vec::new(),
             name,
             keys: vec![KeyColumn { name: sex, domain }],
+            data_key: None,
             contribution: template.template().tables[0].contribution,
             rho: rho(),
             delta: Delta::ZERO,
@@ -196,6 +197,7 @@ impl Answer {
             rows: vec![ComponentRow {
                 table: "by_sex".into(),
                 component: "patients".into(),
+                shown: None,
                 values: vec![101, -3],
             }],
             witness: None,

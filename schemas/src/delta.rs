@@ -12,7 +12,7 @@ pub struct Delta(u64);
 
 /// Digits after the point of a unit.
 const DIGITS: u32 = 15;
-const UNITS_PER_ONE: u64 = 10_u64.pow(DIGITS);
+pub(crate) const UNITS_PER_ONE: u64 = 10_u64.pow(DIGITS);
 
 impl Delta {
     /// No chance of failure.

@@ -1,10 +1,12 @@
-//! Public group keys: declared in a template, expanded when it is offered, frozen in its hash.
+//! Group keys: public ones are declared in a template, expanded when it is offered, frozen in its
+//! hash; [`crate::data_key`] has those whose values come from data.
 
 use std::collections::BTreeSet;
 
 use chrono::{Datelike, Days, Months, NaiveDate, Weekday};
 use serde::{Deserialize, Serialize};
 
+use crate::data_key::DataKeyType;
 use crate::decimal::Decimal;
 
 /// A group key as a template declares it.
@@ -12,7 +14,7 @@ use crate::decimal::Decimal;
 #[serde(
     untagged,
     deny_unknown_fields,
-    expecting = "a key is { values = [..] }, { numbers = [..] }, { bands = [\"0\", \"5.5\", ..], below = true, above = true, labels = [..] }, { booleans = [true, false] }, { concepts = [..], labels = [..] }, { descendants_of = ID } or { calendar = \"day\", \"week\", \"month\", \"quarter\" or \"year\", from = .., to = .. }"
+    expecting = "a key is { values = [..] }, { numbers = [..] }, { bands = [\"0\", \"5.5\", ..], below = true, above = true, labels = [..] }, { booleans = [true, false] }, { concepts = [..], labels = [..] }, { descendants_of = ID }, { calendar = \"day\", \"week\", \"month\", \"quarter\" or \"year\", from = .., to = .. } or { from_data = \"text\", \"integer\" or \"date\", most = .. }"
 )]
 pub enum KeySpec {
     /// A list of texts.
@@ -69,6 +71,18 @@ pub enum KeySpec {
         /// Last day covered.
         to: NaiveDate,
     },
+    /// Whatever values the patients have: those that enough of them have are shown, which costs δ.
+    FromData {
+        /// Their type.
+        from_data: DataKeyType,
+        /// The most values that a node shows.
+        #[serde(default = "default_most")]
+        most: u32,
+    },
+}
+
+fn default_most() -> u32 {
+    1000
 }
 
 /// The length of a calendar period.
@@ -182,10 +196,10 @@ impl Vocabulary for NoVocabulary {
     }
 }
 
-/// Lists the values of a key.
+/// Lists the values of a public key.
 ///
 /// # Errors
-/// When there are none, too many, or one twice.
+/// When there are none, too many, or one twice; when they come from data.
 pub fn expand(spec: &KeySpec, vocabulary: &dyn Vocabulary) -> Result<KeyDomain, KeyError> {
     match spec {
         KeySpec::Values { values } => KeyDomain::new(
@@ -226,6 +240,7 @@ pub fn expand(spec: &KeySpec, vocabulary: &dyn Vocabulary) -> Result<KeyDomain, 
             KeyDomain::new(concepts.into_iter().map(KeyValue::Integer).collect(), names)
         }
         KeySpec::Calendar { calendar, from, to } => expand_calendar(*calendar, *from, *to),
+        KeySpec::FromData { .. } => Err(KeyError::FromData),
     }
 }
 
@@ -327,6 +342,9 @@ pub enum KeyError {
     /// No value at all.
     #[error("the key has no values; the vocabulary may lack the concept, or the range be empty")]
     Empty,
+    /// Not public.
+    #[error("the key's values come from data: there is no list of them")]
+    FromData,
     /// Too many values.
     #[error("the key has {0} values; use fewer or coarser ones")]
     Many(usize),

@@ -6,16 +6,17 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`cdm`] | clinical data model: tables, columns, privacy classes |
-//! | [`template`], [`parameter`], [`key`], [`library`] | tabulation plans and those that ship |
+//! | [`template`], [`parameter`], [`key`], [`data_key`], [`library`] | tabulation plans and those that ship |
 //! | [`permit`], [`ask`], [`jws`] | who may ask, what is asked, and the signatures under both |
 //! | [`plan`], [`partial`], [`finish`] | integer vectors: layout and noise, merge, final values |
-//! | [`rho`], [`delta`], [`loss`] | privacy losses, exactly |
+//! | [`rho`], [`delta`], [`loss`], [`threshold`] | privacy losses and what they pay for, exactly |
 //! | [`release`] | the merged answer |
 //! | [`wire`], [`problem`] | control messages and typed errors |
 
 pub mod ask;
 pub mod canonical;
 pub mod cdm;
+pub mod data_key;
 pub mod decimal;
 pub mod delta;
 pub mod ehds;
@@ -35,4 +36,5 @@ pub mod release;
 pub mod rho;
 pub mod snapshot;
 pub mod template;
+pub mod threshold;
 pub mod wire;

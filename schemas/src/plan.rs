@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{CanonicalError, ContentHash};
+use crate::data_key::DataKey;
 use crate::decimal::Grid;
 use crate::delta::Delta;
 use crate::finish::Expr;
@@ -15,6 +16,7 @@ use crate::key::KeyDomain;
 use crate::names::Ident;
 use crate::rho::{Rho, Sigma};
 use crate::template::{Contribution, TemplateRef};
+use crate::threshold::threshold;
 
 /// Version of the privacy engine: what an accepted statement means, and what is computed for it.
 /// Part of every ask's identity.
@@ -40,11 +42,14 @@ pub struct Plan {
 pub struct TablePlan {
     /// The table's name.
     pub name: Ident,
-    /// Group keys in the order of the statement: the last one varies fastest over the cells.
+    /// Public group keys in the order of the statement: the last one varies fastest over the cells.
     pub keys: Vec<KeyColumn>,
     /// The keys, by index, over which the release adds cells up, into rows of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub totals: Vec<usize>,
+    /// The key whose values come from data: for each value that is shown there are all cells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_key: Option<DataKey>,
     /// What one patient may contribute.
     pub contribution: Contribution,
     /// Declared privacy loss of the noise.
@@ -157,6 +162,10 @@ pub enum ColumnContent {
         /// Index into [`TablePlan::keys`].
         index: usize,
     },
+    /// The key whose values come from data.
+    DataKey,
+    /// How many nodes show the row's value of that key: the others contribute nothing to the row.
+    Nodes,
     /// An expression over the components of the cell.
     Measure {
         /// The expression.
@@ -222,12 +231,12 @@ impl TablePlan {
         self.keys.iter().map(|k| k.domain.len()).product()
     }
 
-    /// How many integers its answer has, over all components.
+    /// How many integers its answer has at most, over all components.
     pub fn integers(&self) -> usize {
-        let width = |c: &Component| c.width();
-        let widths = self.components.iter().map(width);
-        let width = widths.fold(0, usize::saturating_add);
-        self.cells().saturating_mul(width)
+        let shown = self.data_key.as_ref().map_or(0, |key| key.most);
+        let shown = usize::try_from(shown).unwrap_or(usize::MAX);
+        let lengths = (0..self.components.len()).map(|c| self.length(c, shown));
+        lengths.fold(0, usize::saturating_add)
     }
 
     /// The index of each key's value at a cell.
@@ -273,10 +282,38 @@ impl TablePlan {
         rows.into_iter().map(row).collect()
     }
 
-    /// The squared L2 sensitivity of a component: one patient adds at most `bound` (in L2) to each of at
-    /// most `max_groups` cells (and there are no more than [`TablePlan::cells`]).
+    /// How many integers a component has: for each cell as many as it is wide; where a key comes
+    /// from data, all of them for each of its `shown` values, but for the count that its threshold
+    /// looks at, which has one a value.
+    pub fn length(&self, component: usize, shown: usize) -> usize {
+        let width = self.components.get(component).map_or(0, Component::width);
+        let length = self.cells().saturating_mul(width);
+        match &self.data_key {
+            None => length,
+            Some(key) if key.counted == component => shown,
+            Some(_) => length.saturating_mul(shown),
+        }
+    }
+
+    /// The least noisy count of patients at which a node shows a value of the key that comes from
+    /// data, given the table's noise; `None` where there is no such key.
+    pub fn threshold(&self, noise: &[Noise]) -> Option<u64> {
+        let counted = self.data_key.as_ref()?.counted;
+        threshold(
+            noise.get(counted)?.sigma,
+            self.contribution.max_groups,
+            self.delta,
+        )
+    }
+
+    /// The squared L2 sensitivity of a component: one patient adds at most `bound` (in L2) to each
+    /// of at most `max_groups` groups (and where all keys are public there are no more than
+    /// [`TablePlan::cells`]).
     pub fn sensitivity_squared(&self, component: &Component) -> u128 {
-        let cells = u128::try_from(self.cells()).unwrap_or(u128::MAX);
+        let cells = match self.data_key {
+            None => u128::try_from(self.cells()).unwrap_or(u128::MAX),
+            Some(_) => u128::MAX,
+        };
         let groups = u128::from(self.contribution.max_groups).min(cells);
         u128::from(component.bound).pow(2).saturating_mul(groups)
     }
@@ -340,6 +377,7 @@ mod tests {
             name: format!("t{i}").parse().expect("name"),
             keys: Vec::new(),
             totals: Vec::new(),
+            data_key: None,
             contribution: Contribution {
                 max_groups: 1,
                 max_rows_per_group: 1,

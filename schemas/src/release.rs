@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::canonical::ContentHash;
+use crate::delta::Delta;
 use crate::finish::{Estimate, Expr};
 use crate::names::{Ident, NodeName, PermitId, Subject};
 use crate::parameter::RawParameters;
-use crate::partial::{AuditHead, MergedTable};
+use crate::partial::{AuditHead, Block, MergedTable};
 use crate::plan::{ColumnContent, ComponentUnit, Noise, Plan, TablePlan, TotalRow};
 use crate::problem::Problem;
 use crate::rho::Rho;
@@ -150,7 +151,10 @@ pub struct ReleaseTable {
     pub columns: Vec<ReleaseColumn>,
     /// Noise of each component at each node.
     pub noise: Vec<ComponentNoise>,
-    /// One row a cell, then the totals.
+    /// What decides which values of a key that comes from data are shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<Threshold>,
+    /// One row a cell, for each value that is shown where a key comes from data; then the totals.
     pub rows: Vec<Vec<Cell>>,
     /// How many rows at the end are totals: the keys that they add up over read [`TOTAL`].
     #[serde(default)]
@@ -159,6 +163,22 @@ pub struct ReleaseTable {
 
 /// What a key reads in a row that adds up over it. No key with totals has a value of this label.
 pub const TOTAL: &str = "total";
+/// Which values of a key that comes from data are shown. Those that few patients have are missing,
+/// and a node that doesn't show a value contributes nothing to its rows: their sums are too low
+/// by what such nodes hold, and the noise of those that are shown is a little above zero on
+/// average, as it helped them over the threshold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Threshold {
+    /// The key's column.
+    pub column: Ident,
+    /// The least noisy count of patients at which a node shows a value.
+    pub patients: u64,
+    /// The most values that a node shows: those with the largest noisy counts.
+    pub most: u32,
+    /// The probability, at most, that a node shows anything that one patient alone has.
+    pub delta: Delta,
+}
 
 /// A column of a release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +193,9 @@ pub struct ReleaseColumn {
     /// Whether it counts patients or rows: then whatever is below zero is noise.
     #[serde(default)]
     pub count: bool,
+    /// Whether it tells how many nodes are in the row.
+    #[serde(default)]
+    pub nodes: bool,
 }
 
 /// The noise that each node added to one component.
@@ -193,6 +216,8 @@ pub struct ComponentNoise {
 pub enum Cell {
     /// A key's label.
     Key(String),
+    /// How many nodes are in the row.
+    Nodes(usize),
     /// An estimate; none where a denominator can't be told from zero.
     Estimate(Option<Estimate>),
 }
@@ -210,9 +235,14 @@ fn release_table(plan: &TablePlan, noise: &[Noise], merged: &MergedTable) -> Rel
     let columns = plan.columns.iter().map(|column| ReleaseColumn {
         name: column.name.clone(),
         unit: column.unit.clone(),
-        key: matches!(column.content, ColumnContent::Key { .. }),
+        key: matches!(
+            column.content,
+            ColumnContent::Key { .. } | ColumnContent::DataKey
+        ),
         count: is_count(plan, &column.content),
+        nodes: column.content == ColumnContent::Nodes,
     });
+    let threshold = shown_from(plan, noise);
     let noise = plan.components.iter().zip(noise);
     let noise = noise.map(|(component, noise)| ComponentNoise {
         component: component.name.clone(),
@@ -227,16 +257,33 @@ fn release_table(plan: &TablePlan, noise: &[Noise], merged: &MergedTable) -> Rel
             cells: vec![cell],
         }
     });
+    let cells: Vec<_> = cells.collect();
+    let blocks = merged.blocks.len();
     ReleaseTable {
         name: plan.name.clone(),
         columns: columns.collect(),
         noise: noise.collect(),
-        totals: totals.len(),
-        rows: cells
-            .chain(totals)
-            .map(|row| release_row(plan, merged, &row))
+        threshold,
+        totals: blocks * totals.len(),
+        rows: in_blocks(blocks, &cells)
+            .chain(in_blocks(blocks, &totals))
+            .map(|(block, row)| release_row(plan, merged, block, row))
             .collect(),
     }
+}
+
+fn in_blocks(blocks: usize, rows: &[TotalRow]) -> impl Iterator<Item = (usize, &TotalRow)> {
+    (0..blocks).flat_map(move |block| rows.iter().map(move |row| (block, row)))
+}
+
+fn shown_from(plan: &TablePlan, noise: &[Noise]) -> Option<Threshold> {
+    let key = plan.data_key.as_ref()?;
+    Some(Threshold {
+        column: key.name.clone(),
+        patients: plan.threshold(noise)?,
+        most: key.most,
+        delta: plan.delta,
+    })
 }
 
 fn is_count(plan: &TablePlan, content: &ColumnContent) -> bool {
@@ -250,16 +297,21 @@ fn is_count(plan: &TablePlan, content: &ColumnContent) -> bool {
     component.is_some_and(|c| c.unit == ComponentUnit::One)
 }
 
-fn release_row(plan: &TablePlan, merged: &MergedTable, row: &TotalRow) -> Vec<Cell> {
-    let noisy = merged.cells(plan, &row.cells);
+fn release_row(plan: &TablePlan, merged: &MergedTable, block: usize, row: &TotalRow) -> Vec<Cell> {
+    let noisy = merged.cells(plan, block, &row.cells);
     let label = |index: usize| match row.keys[index] {
         Some(at) => plan.keys[index].domain.labels()[at].clone(),
         None => TOTAL.to_owned(),
     };
+    let Block { value, nodes } = &merged.blocks[block];
     plan.columns
         .iter()
         .map(|column| match &column.content {
             ColumnContent::Key { index } => Cell::Key(label(*index)),
+            ColumnContent::DataKey => {
+                Cell::Key(value.as_ref().map(ToString::to_string).unwrap_or_default())
+            }
+            ColumnContent::Nodes => Cell::Nodes(*nodes),
             ColumnContent::Measure { expr } => Cell::Estimate(expr.estimate(&noisy)),
         })
         .collect()

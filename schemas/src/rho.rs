@@ -122,7 +122,7 @@ pub struct RhoSyntax(String);
 #[serde(transparent)]
 pub struct Sigma(u64);
 
-const SIGMA_UNITS: u64 = 1 << 20;
+const SIGMA_UNITS: u64 = 1 << Sigma::BITS;
 
 impl Sigma {
     /// The smallest σ with `Δ² / (2σ²) ≤ ρ`, for an integer query whose squared L2 sensitivity is
@@ -146,6 +146,14 @@ impl Sigma {
             .ok()
             .filter(|units| *units <= SIGMA_UNITS << 32)
             .map(Self)
+    }
+
+    /// How many bits of [`Sigma::units`] lie after the point.
+    pub(crate) const BITS: u32 = 20;
+
+    /// The scale times 2²⁰.
+    pub(crate) const fn units(self) -> u64 {
+        self.0
     }
 
     /// The scale as a double; exact.

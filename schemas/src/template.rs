@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::ContentHash;
+use crate::data_key::{DataKeyType, MAX_VALUES};
 use crate::decimal::{Decimal, Grid, GridError};
 use crate::delta::Delta;
 use crate::ehds::{Category, Purpose};
@@ -269,6 +270,7 @@ impl TableSpec {
         {
             return Err(TemplateError::Weight(column.clone()));
         }
+        self.check_data_key()?;
         for (column, bounds) in &self.bounds {
             bounds.grid().map_err(|source| TemplateError::Bounds {
                 column: column.clone(),
@@ -279,13 +281,49 @@ impl TableSpec {
     }
 }
 
+impl TableSpec {
+    /// The key whose values come from data, if there is one: its column, their type, and the most
+    /// of them that a node shows.
+    pub fn data_key(&self) -> Option<(&Ident, DataKeyType, u32)> {
+        self.keys.iter().find_map(|(column, spec)| match spec {
+            KeySpec::FromData { from_data, most } => Some((column, *from_data, *most)),
+            _ => None,
+        })
+    }
+
+    /// What a threshold costs is declared, and nothing else is.
+    fn check_data_key(&self) -> Result<(), TemplateError> {
+        let from_data = |spec: &&KeySpec| matches!(spec, KeySpec::FromData { .. });
+        if self.keys.values().filter(from_data).count() > 1 {
+            return Err(TemplateError::DataKeys(self.name.clone()));
+        }
+        match self.data_key() {
+            None if self.delta.is_zero() => Ok(()),
+            None => Err(TemplateError::DeltaUnused(self.name.clone())),
+            Some((column, _, most)) if !(1..=MAX_VALUES).contains(&most) => {
+                Err(TemplateError::Most(column.clone()))
+            }
+            Some((column, _, _)) if self.delta.is_zero() => Err(TemplateError::NoDelta {
+                table: self.name.clone(),
+                column: column.clone(),
+            }),
+            Some((column, _, _)) if self.totals.contains(column) => {
+                Err(TemplateError::TotalsData(column.clone()))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
 fn expand_keys(
     table: &TableSpec,
     vocabulary: &dyn Vocabulary,
 ) -> Result<BTreeMap<Ident, KeyDomain>, TemplateError> {
     let mut domains = BTreeMap::new();
-    let mut cells = 1_usize;
-    for (column, spec) in &table.keys {
+    let most = table.data_key().map_or(1, |(_, _, most)| most);
+    let mut cells = usize::try_from(most).unwrap_or(usize::MAX);
+    let is_public = |spec: &KeySpec| !matches!(spec, KeySpec::FromData { .. });
+    for (column, spec) in table.keys.iter().filter(|(_, spec)| is_public(spec)) {
         let domain = key::expand(spec, vocabulary).map_err(|source| TemplateError::Key {
             column: column.clone(),
             source,
@@ -332,7 +370,7 @@ impl ExpandedTemplate {
         }
     }
 
-    /// The key domains of a table, by output column.
+    /// The domains of a table's public keys, by output column.
     pub fn keys(&self, table: &Ident) -> Option<&BTreeMap<Ident, KeyDomain>> {
         self.keys.get(table)
     }
@@ -350,12 +388,8 @@ fn dates_to_text(value: &mut toml::Value) {
 
 /// Characters that make a text look other than it is: control, zero-width, bidirectional.
 fn refuse_invisible(text: &str) -> Result<(), TemplateError> {
-    let hidden = |c: char| {
-        (c.is_control() && c != '\n' && c != '\t' && c != '\r')
-            || matches!(c,
-                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
-    };
+    let hidden =
+        |c: char| (c.is_control() && c != '\n' && c != '\t' && c != '\r') || is_invisible(c);
     match text.char_indices().find(|(_, c)| hidden(*c)) {
         None => Ok(()),
         Some((at, character)) => Err(TemplateError::Invisible {
@@ -363,6 +397,13 @@ fn refuse_invisible(text: &str) -> Result<(), TemplateError> {
             character,
         }),
     }
+}
+
+/// Whether a character that is no control has no width, or changes the direction of others.
+pub(crate) fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Why a text is no template.
@@ -406,6 +447,30 @@ pub enum TemplateError {
     /// No privacy loss declared.
     #[error("table {0}: rho must be above zero")]
     NoRho(Ident),
+    /// Several keys from data.
+    #[error("table {0} has several keys from_data; it may have one: declare the others' values")]
+    DataKeys(Ident),
+    /// A number of values out of range.
+    #[error("keys.{0}: most must be from 1 to {MAX_VALUES}")]
+    Most(Ident),
+    /// No δ for a threshold.
+    #[error(
+        "table {table}: keys.{column} takes its values from data, which costs a delta; declare one, such as delta = \"1e-9\""
+    )]
+    NoDelta {
+        /// The table.
+        table: Ident,
+        /// Output column.
+        column: Ident,
+    },
+    /// Totals over values of which only some are shown.
+    #[error(
+        "totals over {0} would leave out the values that are not shown; count in a table without that key"
+    )]
+    TotalsData(Ident),
+    /// A δ that nothing costs.
+    #[error("table {0} declares a delta and has no key from_data; remove it")]
+    DeltaUnused(Ident),
     /// Too much privacy loss declared.
     #[error("the tables' rho add up to more than 1000; declare less")]
     RhoTotal,
@@ -430,7 +495,7 @@ pub enum TemplateError {
     Cells {
         /// The table.
         table: Ident,
-        /// Product of its keys' sizes.
+        /// Product of its keys' sizes; of a key from data, `most`.
         cells: usize,
     },
     /// A default outside its own domain.
@@ -472,6 +537,56 @@ contribution = { max_groups = 1, max_rows_per_group = 1 }
 keys.sex = { concepts = [8507, 8532] }
 "#;
 
+    fn from_data(data_type: &str, most: u32) -> String {
+        let spec = format!("{{ from_data = \"{data_type}\", most = {most} }}");
+        TEXT.replace("{ concepts = [8507, 8532] }", &spec)
+    }
+
+    #[test]
+    fn a_key_from_data_costs_a_declared_delta_and_nothing_else_does() {
+        let parse = |text: &str, delta: &str| {
+            Template::parse(&text.replace("rho =", &format!("delta = \"{delta}\"\nrho =")))
+        };
+        let text = from_data("text", 10);
+        assert!(parse(&text, "1e-9").is_ok());
+        assert!(matches!(
+            parse(&text, "0"),
+            Err(TemplateError::NoDelta { .. })
+        ));
+        assert!(matches!(
+            parse(TEXT, "1e-9"),
+            Err(TemplateError::DeltaUnused(_))
+        ));
+        assert!(matches!(
+            parse(&from_data("text", 0), "1e-9"),
+            Err(TemplateError::Most(_))
+        ));
+        let second = format!("{text}keys.x = {{ from_data = \"date\" }}\n");
+        assert!(matches!(
+            parse(&second, "1e-9"),
+            Err(TemplateError::DataKeys(_))
+        ));
+        let totals = format!("{text}totals = [\"sex\"]\n");
+        assert!(matches!(
+            parse(&totals, "1e-9"),
+            Err(TemplateError::TotalsData(_))
+        ));
+        let wide = text.replace("most = 10", "most = 10000");
+        let wide = format!(
+            "{wide}keys.x = {{ numbers = {:?} }}\n",
+            Vec::from_iter(0..101)
+        );
+        let expanded =
+            parse(&wide, "1e-9").and_then(|t| t.expand(ContentHash::of_bytes(b"v"), &NoVocabulary));
+        assert!(matches!(
+            expanded,
+            Err(TemplateError::Cells {
+                cells: 1_010_000,
+                ..
+            })
+        ));
+    }
+
     fn hash(text: &str) -> ContentHash {
         let vocabulary = ContentHash::of_bytes(b"v");
         Template::parse(text)
@@ -484,9 +599,12 @@ keys.sex = { concepts = [8507, 8532] }
     fn layout_does_not_change_the_identity_and_content_does() {
         assert_eq!(hash(TEXT), hash(&format!("# a comment\n{TEXT}\n")));
         assert_ne!(hash(TEXT), hash(&TEXT.replace("0.005", "0.006")));
-        let with_delta = |delta| TEXT.replace("rho =", &format!("delta = \"{delta}\"\nrho ="));
-        assert_eq!(hash(TEXT), hash(&with_delta("0")));
-        assert_ne!(hash(TEXT), hash(&with_delta("1e-7")));
+        let with_delta =
+            |text: &str, delta: &str| text.replace("rho =", &format!("delta = \"{delta}\"\nrho ="));
+        assert_eq!(hash(TEXT), hash(&with_delta(TEXT, "0")));
+        let from_data = with_delta(&from_data("integer", 7), "1e-7");
+        assert_ne!(hash(&from_data), hash(&from_data.replace("1e-7", "1e-8")));
+        assert_ne!(hash(&from_data), hash(&from_data.replace("7 }", "8 }")));
         assert_ne!(hash(TEXT), hash(&TEXT.replace("8532]", "8532, 8551]")));
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{AsArray as _, RecordBatch};
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
 use arrow_flight::error::FlightError;
@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use ward_schemas::ask::Ask;
+use ward_schemas::data_key::ShownValues;
 use ward_schemas::jws::{KeyRing, MessageKind, VerifyingKey};
 use ward_schemas::names::NodeName;
 use ward_schemas::partial::{PartialEnvelope, Vectors};
@@ -39,8 +40,8 @@ pub struct NodeClient {
     key: KeyRing<NodeName>,
 }
 
-/// Table, component and integers of a row.
-pub type Row = (String, String, Vec<i64>);
+/// Table, component and integers of a row, and the shown values of the table's key from data.
+pub type Row = (String, String, Vec<i64>, Option<Vec<String>>);
 
 /// A partial as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,15 +170,22 @@ impl Answer {
     /// The integers in the plan's shape; they are those that the node signed.
     pub fn vectors(&self, plan: &Plan) -> Vectors {
         let mut rows = self.rows.iter();
+        let mut shown = Vec::new();
         let tables = plan.tables.iter().map(|table| {
+            let texts = rows.as_slice()[0].3.as_ref();
+            let key = table.data_key.as_ref().zip(texts);
+            let parsed = key.map(|(key, texts)| ShownValues::parse(key, texts).expect("fit"));
+            shown.push(parsed);
             let component = |c: &ward_schemas::plan::Component| {
                 let row = rows.next().expect("a row for each component");
                 assert_eq!((row.0.as_str(), &row.1), (table.name.as_str(), &c.name));
+                assert_eq!(row.3.as_ref(), texts);
                 row.2.clone()
             };
             table.components.iter().map(component).collect()
         });
-        let vectors = Vectors::new(plan, tables.collect()).expect("the plan's shape");
+        let tables = tables.collect();
+        let vectors = Vectors::with_shown(plan, tables, shown).expect("the plan's shape");
         assert_eq!(vectors.digest(), self.envelope.claims.digest);
         vectors
     }
@@ -275,10 +283,19 @@ fn integers(batch: &RecordBatch) -> Vec<Row> {
             .to_owned()
     };
     let values = batch.column(2).as_list::<i32>();
+    let shown = batch.column(3).as_list::<i32>();
     let row = |row| {
+        let texts = shown.is_valid(row).then(|| shown.value(row));
+        let texts = texts.map(|t| {
+            t.as_string::<i32>()
+                .iter()
+                .flatten()
+                .map(str::to_owned)
+                .collect()
+        });
         let cells = values.value(row);
         let cells = cells.as_primitive::<Int64Type>().values().to_vec();
-        (text(0, row), text(1, row), cells)
+        (text(0, row), text(1, row), cells, texts)
     };
     (0..batch.num_rows()).map(row).collect()
 }

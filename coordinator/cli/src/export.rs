@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::csv::WriterBuilder;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
@@ -65,7 +65,8 @@ pub fn json(release: &Release) -> Result<Vec<u8>, ExportError> {
     Ok(out)
 }
 
-/// A table as a record batch: key columns as text; for each measure `NAME` and `NAME_half_width`,
+/// A table as a record batch: key columns as text; how many nodes are in the row, where that
+/// differs; for each measure `NAME` and `NAME_half_width`,
 /// null where there is no value. The schema's metadata names the release.
 ///
 /// # Errors
@@ -73,11 +74,16 @@ pub fn json(release: &Release) -> Result<Vec<u8>, ExportError> {
 pub fn batch(release: &Release, table: &ReleaseTable) -> Result<RecordBatch, ExportError> {
     let mut fields = Vec::new();
     let mut arrays: Vec<ArrayRef> = Vec::new();
-    let (keys, measures): (Vec<_>, Vec<_>) =
+    let (keys, others): (Vec<_>, Vec<_>) =
         table.columns.iter().enumerate().partition(|(_, c)| c.key);
+    let (nodes, measures): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, c)| c.nodes);
     for (at, column) in keys {
         fields.push(Field::new(column.name.as_str(), DataType::Utf8, false));
         arrays.push(Arc::new(labels(table, at)));
+    }
+    for (at, column) in nodes {
+        fields.push(Field::new(column.name.as_str(), DataType::UInt64, true));
+        arrays.push(Arc::new(node_counts(table, at)));
     }
     for (at, column) in measures {
         let names = [
@@ -106,6 +112,14 @@ fn labels(table: &ReleaseTable, at: usize) -> StringArray {
         _ => String::new(),
     };
     table.rows.iter().map(label).map(Some).collect()
+}
+
+fn node_counts(table: &ReleaseTable, at: usize) -> UInt64Array {
+    let count = |row: &Vec<Cell>| match row.get(at) {
+        Some(Cell::Nodes(nodes)) => u64::try_from(*nodes).ok(),
+        _ => None,
+    };
+    table.rows.iter().map(count).collect()
 }
 
 fn numbers(table: &ReleaseTable, at: usize, part: impl Fn(&Estimate) -> f64) -> Float64Array {
@@ -146,7 +160,7 @@ fn names(tables: &[Ident]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::tests::release;
+    use crate::render::tests::{release, release_by_code};
     use std::io::Cursor;
 
     #[test]
@@ -160,6 +174,19 @@ age,sex,patients,patients_half_width,mean_hba1c,mean_hba1c_half_width
 0-17,female,104.0,39.2,5.43,0.234
 \"80+, or unknown\",male,12345.0,39.2,7.125,0.0123
 \"80+, or unknown\",female,6172.5,39.2,6.9,0.0246
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn rows_of_a_key_from_data_tell_their_nodes() {
+        let release = release_by_code();
+        let table = pick(&release, None).expect("one table");
+        let text = String::from_utf8(csv(&release, table).expect("csv")).expect("text");
+        let expected = "\
+code,code_nodes,patients,patients_half_width
+A10,3,104.0,39.2
+B20,1,61.0,22.6
 ";
         assert_eq!(text, expected);
     }

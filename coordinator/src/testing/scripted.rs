@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{ArrayRef, Int64Builder, ListBuilder, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int64Builder, ListBuilder, RecordBatch, StringArray, StringBuilder};
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
 use arrow_flight::utils::batches_to_flight_data;
 use arrow_flight::{
@@ -143,6 +143,8 @@ impl Service {
             answer.audit.sequence = u64::MAX;
         }
         let signed = answer.sign(&self.key);
+        let mut shown = ListBuilder::new(StringBuilder::new());
+        shown.append_null();
         let mut values = ListBuilder::new(Int64Builder::new());
         values.append_value(signed.rows[0].values.iter().copied().map(Some));
         let text = |t: &str| Arc::new(StringArray::from(vec![t])) as ArrayRef;
@@ -150,6 +152,7 @@ impl Service {
             ("table", text(&signed.rows[0].table)),
             ("component", text(&signed.rows[0].component)),
             ("values", Arc::new(values.finish()) as ArrayRef),
+            ("shown", Arc::new(shown.finish()) as ArrayRef),
         ])
         .expect("batch");
         let mut messages = batches_to_flight_data(&batch.schema(), vec![batch]).expect("messages");

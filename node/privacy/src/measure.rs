@@ -128,6 +128,7 @@ pub(crate) fn compile(
         name: spec.name.clone(),
         keys: key_columns,
         totals: Vec::new(),
+        data_key: None,
         contribution,
         rho: spec.rho,
         delta: spec.delta,

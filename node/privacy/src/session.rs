@@ -3,12 +3,14 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::error::ArrowError;
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableProvider};
 use ward_schemas::canonical::ContentHash;
+use ward_schemas::delta::Delta;
 use ward_schemas::key::NoVocabulary;
+use ward_schemas::loss::Loss;
 use ward_schemas::parameter::{ParameterError, RawParameters};
 use ward_schemas::partial::merge;
 use ward_schemas::plan::NoiseError;
@@ -32,11 +34,11 @@ pub struct PrivateSession {
     model: Model,
     tables: Arc<MemorySchemaProvider>,
     selection_key: SelectionKey,
-    left: Mutex<Rho>,
+    left: Mutex<Loss>,
 }
 
 impl PrivateSession {
-    /// A session without tables, for questions that cost at most ρ = `budget` together.
+    /// A session without tables, for questions that cost at most ρ = `budget` together, and no δ.
     ///
     /// # Errors
     /// When the operating system gives no randomness.
@@ -47,8 +49,21 @@ impl PrivateSession {
             model: Model::empty(),
             tables: Arc::default(),
             selection_key: SelectionKey::from_bytes(key),
-            left: Mutex::new(budget),
+            left: Mutex::new(Loss {
+                rho: budget,
+                delta: Delta::ZERO,
+            }),
         })
+    }
+
+    /// Lets thresholds, which keys that come from data need, cost at most this δ together.
+    #[must_use]
+    pub fn with_delta(self, budget: Delta) -> Self {
+        let rho = self.left().rho;
+        Self {
+            left: Mutex::new(Loss { rho, delta: budget }),
+            ..self
+        }
     }
 
     /// Adds a table whose rows are about the patient in the column `patient`: see
@@ -80,12 +95,12 @@ impl PrivateSession {
     }
 
     /// What may still be spent.
-    pub fn left(&self) -> Rho {
+    pub fn left(&self) -> Loss {
         *self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks for one table, declared in TOML as in a template's `[[tables]]`: `name`, `sql`, `rho`,
-    /// `contribution`, `keys` and `bounds`.
+    /// `delta`, `contribution`, `keys` and `bounds`.
     ///
     /// # Errors
     /// When the declaration or the statement is not accepted, or the budget has no room: then
@@ -97,7 +112,10 @@ impl PrivateSession {
         let program = Program::compile_for(&expanded, &self.model)?;
         let plan = program.plan();
         let noise = plan.noise(plan.rho())?;
-        self.charge(plan.rho())?;
+        self.charge(Loss {
+            rho: plan.rho(),
+            delta: plan.delta(),
+        })?;
         let request = Request {
             program: &program,
             parameters: &parameters,
@@ -118,11 +136,12 @@ impl PrivateSession {
         Ok(self)
     }
 
-    fn charge(&self, asked: Rho) -> Result<(), SessionError> {
+    fn charge(&self, asked: Loss) -> Result<(), SessionError> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let rest = left.units().checked_sub(asked.units());
-        let exhausted = SessionError::Budget { asked, left: *left };
-        *left = rest.and_then(Rho::from_units).ok_or(exhausted)?;
+        if !asked.is_within(*left) {
+            return Err(SessionError::Budget { asked, left: *left });
+        }
+        *left = left.saturating_sub(asked);
         Ok(())
     }
 }
@@ -159,6 +178,9 @@ impl Answer {
             if column.key {
                 let keys: StringArray = cells.map(key).collect();
                 columns.push((column.name.to_string(), Arc::new(keys), false));
+            } else if column.nodes {
+                let counts: UInt64Array = cells.map(nodes).collect();
+                columns.push((column.name.to_string(), Arc::new(counts), true));
             } else {
                 let of = |f: fn(&Cell) -> Option<f64>| -> ArrayRef {
                     Arc::new(cells.clone().map(f).collect::<Float64Array>())
@@ -182,7 +204,14 @@ impl fmt::Display for Answer {
 fn key(cell: &Cell) -> Option<&str> {
     match cell {
         Cell::Key(label) => Some(label),
-        Cell::Estimate(_) => None,
+        Cell::Nodes(_) | Cell::Estimate(_) => None,
+    }
+}
+
+fn nodes(cell: &Cell) -> Option<u64> {
+    match cell {
+        Cell::Nodes(nodes) => u64::try_from(*nodes).ok(),
+        Cell::Key(_) | Cell::Estimate(_) => None,
     }
 }
 
@@ -219,12 +248,12 @@ pub enum SessionError {
     #[error(transparent)]
     Noise(#[from] NoiseError),
     /// The budget has no room.
-    #[error("the question costs rho {asked}, and {left} is left of the budget; ask a cheaper one")]
+    #[error("the question costs {asked}, and {left} is left of the budget; ask a cheaper one")]
     Budget {
         /// What it costs.
-        asked: Rho,
+        asked: Loss,
         /// What is left.
-        left: Rho,
+        left: Loss,
     },
     /// No randomness.
     #[error("the operating system gives no randomness")]

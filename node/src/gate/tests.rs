@@ -130,6 +130,7 @@ fn plan(template: TemplateRef, source: &Template) -> Plan {
             name: ident("all"),
             totals: Vec::new(),
             keys: Vec::new(),
+            data_key: None,
             contribution: source.tables[0].contribution,
             rho: source.tables[0].rho,
             delta: source.tables[0].delta,

@@ -108,7 +108,7 @@ fn finished(tabulation: &Tabulation, released: &Vectors) -> Vec<f64> {
     let noise = plan.noise(plan.rho()).expect("noise");
     let merged = partial::merge(plan, &noise, std::slice::from_ref(released));
     let cells = 0..tabulation.table().cells();
-    let value = |cell| merged[0].cells(tabulation.table(), &[cell])[0].values[0];
+    let value = |cell| merged[0].cells(tabulation.table(), 0, &[cell])[0].values[0];
     cells.map(value).collect()
 }
 

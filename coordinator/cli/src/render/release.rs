@@ -1,7 +1,7 @@
 //! A release as a table with bars.
 
 use ward_schemas::finish::Estimate;
-use ward_schemas::release::{Cell, Release, ReleaseColumn, ReleaseTable};
+use ward_schemas::release::{Cell, Release, ReleaseColumn, ReleaseTable, Threshold};
 
 use super::text::{Column, Ink, Tone, bar, decimals, lay_out, number, printable, wrap};
 use super::{assignments, left_out, privacy};
@@ -39,15 +39,22 @@ pub fn table(release: &Release, width: usize, color: bool) -> String {
     out + "\n"
 }
 
-/// Keys, then value and half-width of each measure, then bars of the last measure.
+/// Keys, then how many nodes are in the row where that differs, then value and half-width of each
+/// measure, then bars of the last measure.
 fn columns(table: &ReleaseTable, width: usize) -> Vec<Column> {
-    let (keys, measures): (Vec<_>, Vec<_>) =
+    let (keys, others): (Vec<_>, Vec<_>) =
         table.columns.iter().enumerate().partition(|(_, c)| c.key);
+    let (counts, measures): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, c)| c.nodes);
     let widest_key = (width / 3).max(8);
     let mut columns: Vec<_> = keys
         .into_iter()
         .map(|(at, column)| labels(table, at, column).at_most(widest_key))
         .collect();
+    columns.extend(
+        counts
+            .into_iter()
+            .map(|(at, column)| node_counts(table, at, column)),
+    );
     for (at, column) in &measures {
         columns.extend(measure(table, *at, column));
     }
@@ -67,6 +74,14 @@ fn labels(table: &ReleaseTable, at: usize, column: &ReleaseColumn) -> Column {
         _ => String::new(),
     };
     Column::text(column.name.as_str(), table.rows.iter().map(label))
+}
+
+fn node_counts(table: &ReleaseTable, at: usize, column: &ReleaseColumn) -> Column {
+    let count = |row: &Vec<Cell>| match row.get(at) {
+        Some(Cell::Nodes(nodes)) => nodes.to_string(),
+        _ => String::new(),
+    };
+    Column::numbers(column.name.as_str(), table.rows.iter().map(count))
 }
 
 /// Values and half-widths: whole for counts, else to two significant digits of the narrowest.
@@ -122,7 +137,7 @@ fn nodes(release: &Release, width: usize, ink: Ink) -> String {
 }
 
 fn notes(release: &Release, width: usize) -> String {
-    let mut notes = [
+    let mut notes = vec![
         "± is half of the 95 % confidence interval: it covers the noise, not the limits on what one \
          patient may contribute."
             .to_owned(),
@@ -136,8 +151,19 @@ fn notes(release: &Release, width: usize) -> String {
     if without_value(release) {
         notes[0] += " – stands where the noise drowns a denominator.";
     }
+    let thresholds = release.tables.iter().filter_map(|t| t.threshold.as_ref());
+    notes.splice(1..1, thresholds.map(threshold));
     let lines = notes.iter().map(|note| wrap(note, width, "", "  "));
     lines.collect()
+}
+
+fn threshold(threshold: &Threshold) -> String {
+    format!(
+        "A node shows a value of {} if its noisy count of patients is {} or more, and at most {} values: \
+         other values are missing, and sums are over the nodes that show the value. What one \
+         patient alone has is shown with a probability of at most {} at each node.",
+        threshold.column, threshold.patients, threshold.most, threshold.delta
+    )
 }
 
 fn noise(release: &Release) -> String {

@@ -8,7 +8,9 @@ use ward_schemas::partial::AuditHead;
 use ward_schemas::permit::Holder;
 use ward_schemas::plan::{Column as PlanColumn, Component, ENGINE_VERSION, KeyColumn, TablePlan};
 use ward_schemas::problem::ErrorCode;
-use ward_schemas::release::{Cell, ComponentNoise, Release, ReleaseColumn, ReleaseTable};
+use ward_schemas::release::{
+    Cell, ComponentNoise, Release, ReleaseColumn, ReleaseTable, Threshold,
+};
 use ward_schemas::template::{Template, TemplateRef};
 use ward_schemas::wire::Decision;
 
@@ -85,11 +87,6 @@ fn outcomes() -> Vec<NodeOutcome> {
 
 pub(crate) fn release() -> Release {
     let rho = |text: &str| text.parse().expect("rho");
-    let noise = |component: &str, sigma| ComponentNoise {
-        component: component.into(),
-        sigma,
-        rho: rho("0.0025"),
-    };
     Release {
         v: 1,
         id: "ab".repeat(16).parse().expect("release"),
@@ -111,6 +108,7 @@ pub(crate) fn release() -> Release {
                 column("mean_hba1c", "%", false, false),
             ],
             noise: vec![noise("patients", 14.142), noise("mean_hba1c sum", 120.5)],
+            threshold: None,
             rows: vec![
                 row("0-17", "male", -7.0, None),
                 row("0-17", "female", 104.0, Some((5.43, 0.234))),
@@ -121,12 +119,64 @@ pub(crate) fn release() -> Release {
     }
 }
 
+fn noise(component: &str, sigma: f64) -> ComponentNoise {
+    ComponentNoise {
+        component: component.into(),
+        sigma,
+        rho: "0.0025".parse().expect("rho"),
+    }
+}
+
+/// A release by a key whose values come from data.
+pub(crate) fn release_by_code() -> Release {
+    let row = |code: &str, nodes, value, half_width| {
+        let estimate = Some(Estimate { value, half_width });
+        vec![
+            Cell::Key(code.into()),
+            Cell::Nodes(nodes),
+            Cell::Estimate(estimate),
+        ]
+    };
+    let mut release = release();
+    release.tables = vec![ReleaseTable {
+        name: "by_code".parse().expect("name"),
+        columns: vec![
+            column("code", "", true, false),
+            ReleaseColumn {
+                nodes: true,
+                ..column("code_nodes", "", false, false)
+            },
+            column("patients", "", false, true),
+        ],
+        noise: vec![noise("patients", 11.5)],
+        threshold: Some(Threshold {
+            column: "code".parse().expect("name"),
+            patients: 71,
+            most: 1000,
+            delta: "1e-9".parse().expect("delta"),
+        }),
+        totals: 0,
+        rows: vec![row("A10", 3, 104.0, 39.2), row("B20", 1, 61.0, 22.6)],
+    }];
+    release
+}
+
+#[test]
+fn a_key_from_data_says_what_is_missing() {
+    let text = table(&release_by_code(), 100, false);
+    assert!(text.contains("code  code_nodes  patients"), "{text}");
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let note = "A node shows a value of code if its noisy count of patients is 71 or more, and at most 1000 values";
+    assert!(flat.contains(note), "{text}");
+}
+
 fn column(name: &str, unit: &str, key: bool, count: bool) -> ReleaseColumn {
     ReleaseColumn {
         name: name.parse().expect("name"),
         unit: unit.into(),
         key,
         count,
+        nodes: false,
     }
 }
 
@@ -319,6 +369,7 @@ fn plan() -> Plan {
                     domain: domain.clone(),
                 })
                 .collect(),
+            data_key: None,
             contribution: spec.contribution,
             rho: spec.rho,
             delta: spec.delta,

@@ -83,5 +83,5 @@ fn a_budget_is_spent_by_what_is_accepted_alone() {
         exhausted.contains("0.5 is left of the budget"),
         "{exhausted}"
     );
-    assert_eq!(session.left().to_string(), "0.5");
+    assert_eq!(session.left().rho.to_string(), "0.5");
 }
