@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ward_schemas::canonical::ContentHash;
 use ward_schemas::finish::Z95;
+use ward_schemas::loss::{EpsilonDelta, Loss};
 use ward_schemas::names::NodeName;
 use ward_schemas::plan::{ColumnContent, Component, ComponentUnit, Noise, Plan, TablePlan};
 use ward_schemas::problem::{ErrorCode, Problem};
@@ -23,6 +24,8 @@ pub struct Agreed {
     pub hash: ContentHash,
     /// The noise of each component, by table.
     pub noise: Vec<Vec<Noise>>,
+    /// What the ask's privacy loss means by itself: the most that a node states.
+    pub meaning: EpsilonDelta,
 }
 
 /// Checks every quote of an ask for `template` at `rho`, and finds the plan that more nodes
@@ -47,12 +50,14 @@ pub fn choose_plan(
             *quote = Err(plan_differs());
         }
     }
-    let agreed = checked.values().flatten().next();
+    let agreed = checked.values().flatten();
+    let agreed = agreed.max_by_key(|quote| quote.meaning.epsilon);
     let agreed = agreed.zip(chosen).and_then(|(quote, hash)| {
         Some(Agreed {
             plan: quote.plan.clone(),
             hash,
             noise: quote.plan.noise(rho).ok()?,
+            meaning: quote.meaning,
         })
     });
     (agreed, checked)
@@ -108,8 +113,12 @@ fn check_quote(
     if quote.v != WIRE_FORMAT || quote.node != *node {
         return Err(refused("the quote is of another format or node"));
     }
-    if quote.rho != rho || quote.charge > rho {
-        return Err(refused("the quote is for another rho than was asked"));
+    let loss = Loss {
+        rho,
+        delta: template.template().loss().delta,
+    };
+    if quote.loss != loss || !quote.charge.is_within(loss) {
+        return Err(refused("the quote is for another loss than was asked"));
     }
     if !plan_fits(template, &quote.plan) {
         return Err(refused("the quoted plan is not one of the template asked"));
@@ -234,9 +243,9 @@ mod tests {
         type Change = fn(&mut Quote);
         let changes: [Change; 9] = [
             |q| q.node = node("z"),
-            |q| q.v = 2,
-            |q| q.rho = Rho::ZERO,
-            |q| q.charge = Rho::from_units(1_000_000_000).expect("rho"),
+            |q| q.v = WIRE_FORMAT + 1,
+            |q| q.loss.rho = Rho::ZERO,
+            |q| q.charge.rho = Rho::from_units(1_000_000_000).expect("rho"),
             |q| q.plan.template.hash = ContentHash::of_bytes(b"other"),
             |q| q.plan.tables[0].keys.clear(),
             |q| q.plan.tables[0].columns[0].content = ColumnContent::Key { index: 7 },

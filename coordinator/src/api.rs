@@ -292,8 +292,10 @@ mod tests {
     #[test]
     fn other_versions_and_fields_are_refused() {
         let code = |body: &str| read_request(body.as_bytes()).expect_err(body).code;
-        assert_eq!(code(r#"{"v": 2, "new": 1}"#), ErrorCode::UnsupportedVersion);
-        assert_eq!(code(r#"{"v": 1, "new": 1}"#), ErrorCode::MalformedRequest);
+        let versioned = |v: u32| code(&format!(r#"{{"v": {v}, "new": 1}}"#));
+        assert_eq!(versioned(WIRE_FORMAT + 1), ErrorCode::UnsupportedVersion);
+        assert_eq!(versioned(WIRE_FORMAT - 1), ErrorCode::UnsupportedVersion);
+        assert_eq!(versioned(WIRE_FORMAT), ErrorCode::MalformedRequest);
         assert_eq!(code("ward"), ErrorCode::MalformedRequest);
     }
 }

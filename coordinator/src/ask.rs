@@ -263,6 +263,7 @@ async fn merge(
     answers: Answers,
 ) -> Result<Release, Failure> {
     let nodes = outcomes(&answers);
+    let meaning = agreed.meaning;
     let agreed = agreed.clone();
     let merged = tokio::task::spawn_blocking(move || merged_tables(&agreed, answers));
     let question = &checked.request.question;
@@ -276,6 +277,8 @@ async fn merge(
         requester: checked.requester.clone(),
         created_at: Utc::now(),
         rho: checked.rho(),
+        delta: checked.template.template().loss().delta,
+        meaning: Some(meaning),
         nodes,
         tables: merged.await.map_err(Failure::internal)?,
     })
@@ -325,7 +328,7 @@ fn unknown(name: &NodeName) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Answer, node, permit, plan, rho};
+    use crate::testing::{Answer, meaning, node, permit, plan, rho};
     use ward_schemas::release::Cell;
 
     fn accepted(name: &str) -> Accepted {
@@ -373,6 +376,7 @@ mod tests {
             plan: plan(),
             hash: plan().hash().expect("hash"),
             noise: plan().noise(rho()).expect("noise"),
+            meaning: meaning(),
         };
         let [table] = merged_tables(&agreed, answers).try_into().expect("one");
         let values = table.rows.iter().map(|row| match &row[1] {

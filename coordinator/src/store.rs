@@ -349,9 +349,10 @@ pub enum StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{ada, no_parameters, node, noon, rho, template};
+    use crate::testing::{ada, meaning, no_parameters, node, noon, rho, template};
     use ward_schemas::ask::Question;
     use ward_schemas::canonical::ContentHash;
+    use ward_schemas::delta::Delta;
     use ward_schemas::ehds::Purpose;
     use ward_schemas::release::RELEASE_FORMAT;
     use ward_schemas::wire::WIRE_FORMAT;
@@ -381,6 +382,8 @@ mod tests {
             requester: ada(),
             created_at: noon(2),
             rho: rho(),
+            delta: Delta::ZERO,
+            meaning: Some(meaning()),
             nodes: Vec::new(),
             tables: Vec::new(),
         }

@@ -13,6 +13,7 @@ use ward_schemas::ehds::Purpose;
 use ward_schemas::finish::Expr;
 use ward_schemas::jws::{MessageKind, SigningKey};
 use ward_schemas::key::NoVocabulary;
+use ward_schemas::loss::{EpsilonDelta, Loss};
 use ward_schemas::names::{NodeName, Subject};
 use ward_schemas::parameter::Parameters;
 use ward_schemas::partial::{
@@ -116,9 +117,24 @@ pub(crate) fn quote(name: &str) -> Quote {
         v: WIRE_FORMAT,
         node: node(name),
         plan: plan(),
-        charge: rho(),
+        loss: loss(),
+        meaning: meaning(),
+        charge: loss(),
+        permit_left: loss(),
+    }
+}
+
+pub(crate) fn loss() -> Loss {
+    Loss {
         rho: rho(),
-        permit_left: rho(),
+        delta: Delta::ZERO,
+    }
+}
+
+pub(crate) fn meaning() -> EpsilonDelta {
+    EpsilonDelta {
+        epsilon: "0.464".parse().expect("epsilon"),
+        delta: "1e-6".parse().expect("delta"),
     }
 }
 
@@ -142,6 +158,7 @@ pub(crate) fn permit(nodes: &[NodeName]) -> Permit {
         templates: BTreeSet::from([template().reference()]),
         nodes: nodes.iter().cloned().collect(),
         budget: rho(),
+        budget_delta: Delta::ZERO,
         minimum_nodes: 1,
         requester_key: None,
     }

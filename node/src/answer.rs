@@ -18,15 +18,15 @@ use ward_privacy::{NoiseSource, NoisyVectors, SelectionKey};
 use ward_schemas::ask::AskContent;
 use ward_schemas::canonical::{CanonicalError, ContentHash};
 use ward_schemas::jws::{MessageKind, SigningKey};
+use ward_schemas::loss::Loss;
 use ward_schemas::partial::{AuditHead, PARTIAL_FORMAT, PartialClaims, PartialEnvelope, Vectors};
 use ward_schemas::problem::{ErrorCode, Problem};
-use ward_schemas::rho::Rho;
 use ward_schemas::snapshot::SnapshotId;
 use ward_schemas::wire::{Quote, WIRE_FORMAT};
 
 use crate::approvals::{self, Standings};
 use crate::audit::{self, Call, Event, Who};
-use crate::engine::{Compiled, Data};
+use crate::engine::{self, Compiled, Data};
 use crate::gate::{self, Admitted, Caller, Known, Presented, Refusal, Rules};
 use crate::ledger::{self, Answered, AskKey, Charge, Entry, PermitAccount};
 use crate::state::State;
@@ -220,21 +220,23 @@ impl Answerer {
         let now = self.state.store.now().await?;
         let mut db = self.state.store.read().await?;
         let spent = ledger::spent(&mut db, &account, now).await?;
+        let budget = admitted.permit.loss();
         let charge = match ledger::find(&mut db, key, &snapshots).await? {
             Entry::New => {
                 let policy = &self.state.config.policy;
-                ledger::decide(&spent, policy, admitted.permit.budget, admitted.rho)?;
-                admitted.rho
+                ledger::decide(&spent, policy, budget, admitted.loss)?;
+                admitted.loss
             }
-            Entry::Charged { .. } | Entry::Answered(_) => Rho::ZERO,
+            Entry::Charged { .. } | Entry::Answered(_) => Loss::ZERO,
         };
         Ok(Quote {
             v: WIRE_FORMAT,
             node: self.rules.node.clone(),
             plan: compiled.plan().clone(),
+            loss: admitted.loss,
+            meaning: engine::stated(admitted.loss),
             charge,
-            rho: admitted.rho,
-            permit_left: ledger::left(admitted.permit.budget, spent.permit),
+            permit_left: budget.saturating_sub(spent.permit.loss),
         })
     }
 
@@ -351,11 +353,11 @@ impl Answerer {
             selection_key: &self.selection,
         };
         let Admitted {
-            parameters, rho, ..
+            parameters, loss, ..
         } = &admission.admitted;
         admission
             .compiled
-            .run(parameters, *rho, &data, &self.noise)
+            .run(parameters, loss.rho, &data, &self.noise)
             .await
             .map_err(|error| error.to_string())
     }
@@ -377,7 +379,7 @@ impl Answerer {
                 ask,
                 plan: admission.compiled.plan_hash(),
                 snapshot,
-                rho: admission.admitted.rho,
+                rho: admission.admitted.loss.rho,
                 noise: noisy.noise,
                 digest,
             },
@@ -463,13 +465,13 @@ async fn charge(
 ) -> Result<Entered, StoreError> {
     let who = admitted.who.clone();
     let spent = ledger::spent(&mut *db, &account, now).await?;
-    if let Err(problem) = ledger::decide(&spent, policy, admitted.permit.budget, admitted.rho) {
+    if let Err(problem) = ledger::decide(&spent, policy, admitted.permit.loss(), admitted.loss) {
         let event = Event::refused(Call::Ask, who, problem.code, &problem.detail);
         audit::append(db, now, event).await?;
         return Ok(Entered::Refused(problem));
     }
     let charge = Charge {
-        rho: admitted.rho,
+        loss: admitted.loss,
         at: now,
         account,
     };
@@ -485,7 +487,8 @@ async fn charge(
             .map(|(name, value)| (name.clone(), value.to_string()))
             .collect(),
         purpose: admitted.question.purpose,
-        rho: admitted.rho,
+        rho: admitted.loss.rho,
+        delta: admitted.loss.delta,
         snapshot: key.snapshot,
     };
     audit::append(db, now, event).await?;
@@ -504,7 +507,7 @@ fn ask_key(admission: &Admission, snapshot: SnapshotId) -> Result<AskKey, Proble
         engine: compiled.plan().engine.clone(),
         vocabulary: compiled.plan().vocabulary,
         parameters: admitted.parameters.clone(),
-        rho: admitted.rho,
+        rho: admitted.loss.rho,
         snapshot,
         opt_out_cutoff: admitted.permit.issued_at.date_naive(),
         opt_out_exception: false,

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 use ward_schemas::canonical::{ContentHash, canonical_bytes};
+use ward_schemas::delta::Delta;
 use ward_schemas::ehds::Purpose;
 use ward_schemas::names::{Ident, NodeName, PermitId, Subject};
 use ward_schemas::partial::AuditHead;
@@ -158,6 +159,9 @@ pub enum Event {
         purpose: Purpose,
         /// How much.
         rho: Rho,
+        /// How much of δ.
+        #[serde(default, skip_serializing_if = "Delta::is_zero")]
+        delta: Delta,
         /// On which snapshot it runs.
         snapshot: SnapshotId,
     },

@@ -365,7 +365,7 @@ async fn status(steward: &Steward) -> Result<(), NodeError> {
         "templates   {} approved, {} pending",
         status.approved, status.pending
     );
-    println!("budget left {}", steward.budget().await?.left());
+    println!("budget left {}", steward.budget().await?.left().rho);
     if let Some(head) = status.audit {
         println!("audit head  {}", format_head(head));
     }

@@ -9,6 +9,8 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use url::Url;
 use ward_schemas::canonical::ContentHash;
+use ward_schemas::delta::Delta;
+use ward_schemas::loss::Loss;
 use ward_schemas::names::NodeName;
 use ward_schemas::rho::Rho;
 use ward_transport::TlsFiles;
@@ -74,6 +76,11 @@ pub struct Policy {
     pub yearly_rho: Rho,
     /// For all asks together, ever.
     pub lifetime_rho: Rho,
+    /// For the thresholds of all asks together in any 365 days: half of the 10⁻⁶ at which a year's
+    /// ε is stated; the other half is for the conversion.
+    pub yearly_delta: Delta,
+    /// For the thresholds of all asks together, ever.
+    pub lifetime_delta: Delta,
     /// For one ask, at most.
     pub max_rho_per_ask: Rho,
     /// For one ask, at least: cheaper asks would fill the audit log and the store before they
@@ -88,6 +95,8 @@ impl Default for Policy {
         Self {
             yearly_rho: rho_units(500_000_000),
             lifetime_rho: rho_units(5_000_000_000),
+            yearly_delta: delta_units(500_000_000),
+            lifetime_delta: delta_units(5_000_000_000),
             max_rho_per_ask: rho_units(20_000_000),
             min_rho_per_ask: rho_units(100_000),
             max_clock_step_days: 30,
@@ -96,6 +105,22 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Both parts of the budget for 365 days.
+    pub fn yearly(&self) -> Loss {
+        Loss {
+            rho: self.yearly_rho,
+            delta: self.yearly_delta,
+        }
+    }
+
+    /// Both parts of the budget for ever.
+    pub fn lifetime(&self) -> Loss {
+        Loss {
+            rho: self.lifetime_rho,
+            delta: self.lifetime_delta,
+        }
+    }
+
     /// The longest step of the clock that needs no confirmation.
     pub fn max_clock_step(&self) -> TimeDelta {
         TimeDelta::days(i64::from(self.max_clock_step_days))
@@ -104,6 +129,10 @@ impl Policy {
 
 fn rho_units(units: u64) -> Rho {
     Rho::from_units(units).unwrap_or_default()
+}
+
+fn delta_units(units: u64) -> Delta {
+    Delta::from_units(units).unwrap_or_default()
 }
 
 /// How answers are computed and when they leave.
@@ -207,6 +236,8 @@ impl Config {
         let Policy {
             yearly_rho,
             lifetime_rho,
+            yearly_delta,
+            lifetime_delta,
             max_rho_per_ask,
             min_rho_per_ask,
             max_clock_step_days,
@@ -215,7 +246,7 @@ impl Config {
             return Err(ConfigFault::ClockStep(max_clock_step_days));
         }
         let rising = [min_rho_per_ask, max_rho_per_ask, yearly_rho, lifetime_rho];
-        if !rising.is_sorted() {
+        if !rising.is_sorted() || yearly_delta > lifetime_delta {
             return Err(ConfigFault::Policy);
         }
         match &self.coordinator {
@@ -303,7 +334,7 @@ pub enum ConfigFault {
     MaxConcurrent,
     /// Limits that contradict each other.
     #[error(
-        "policy: min_rho_per_ask must not exceed max_rho_per_ask, nor that yearly_rho, nor that lifetime_rho"
+        "policy: min_rho_per_ask must not exceed max_rho_per_ask, nor that yearly_rho, nor that lifetime_rho; nor yearly_delta lifetime_delta"
     )]
     Policy,
     /// The clock could not move, or could jump over the rolling year.
@@ -344,6 +375,8 @@ mod tests {
         let config = parse(MINIMAL).expect("a configuration");
         assert_eq!(config.policy.yearly_rho.to_string(), "0.5");
         assert_eq!(config.policy.lifetime_rho.to_string(), "5");
+        assert_eq!(config.policy.yearly_delta.to_string(), "5e-7");
+        assert_eq!(config.policy.lifetime_delta.to_string(), "5e-6");
         assert_eq!(config.policy.max_rho_per_ask.to_string(), "0.02");
         assert_eq!(config.policy.min_rho_per_ask.to_string(), "0.0001");
         assert_eq!(config.answers.reply_tick_ms, 250);
@@ -378,6 +411,10 @@ mod tests {
         );
         assert_eq!(
             with("[policy]\nyearly_rho = \"6\""),
+            Err(ConfigFault::Policy)
+        );
+        assert_eq!(
+            with("[policy]\nyearly_delta = \"1e-5\""),
             Err(ConfigFault::Policy)
         );
         assert_eq!(

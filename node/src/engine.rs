@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ward_data::Snapshot;
 use ward_data::vocabulary::Package;
+pub(crate) use ward_privacy::account::{best_guess_percent, stated};
 use ward_privacy::{
     Execution, NoiseSource, NoisyVectors, Program, Request, RunError, SelectionKey,
 };

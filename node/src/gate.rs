@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use ward_schemas::ask::{ASK_FORMAT, Ask, MAX_ASK_BYTES, Question, SignedQuestion};
 use ward_schemas::canonical::ContentHash;
 use ward_schemas::jws::{JwsError, KeyRing, MessageKind};
+use ward_schemas::loss::Loss;
 use ward_schemas::names::{NodeName, Subject};
 use ward_schemas::parameter::{ParameterError, Parameters};
 use ward_schemas::partial::AuditHead;
@@ -147,7 +148,7 @@ pub struct Admitted {
     /// Typed parameters, defaults filled in.
     pub parameters: Parameters,
     /// Privacy loss of the whole ask.
-    pub rho: Rho,
+    pub loss: Loss,
     /// Who asks.
     pub who: Who,
 }
@@ -200,12 +201,12 @@ pub fn admit(
     now: DateTime<Utc>,
 ) -> Result<Admitted, Box<Refusal>> {
     match check(rules, &presented, known, now) {
-        Ok((parameters, rho)) => Ok(Admitted {
+        Ok((parameters, loss)) => Ok(Admitted {
             who: presented.who(),
             permit: presented.permit,
             question: presented.ask.question,
             parameters,
-            rho,
+            loss,
         }),
         Err(problem) => Err(presented.refused(problem)),
     }
@@ -216,7 +217,7 @@ fn check(
     presented: &Presented,
     known: &Known<'_>,
     now: DateTime<Utc>,
-) -> Result<(Parameters, Rho), Problem> {
+) -> Result<(Parameters, Loss), Problem> {
     let Presented { ask, permit, .. } = presented;
     valid_now(permit, known.newest_permit, now)?;
     names_node(permit, &rules.node)?;
@@ -233,8 +234,11 @@ fn check(
     let parameters = template
         .bind(&ask.question.parameters)
         .map_err(|e| parameter_refused(&e))?;
-    let rho = acceptable_rho(rules, plan, ask.question.rho)?;
-    Ok((parameters, rho))
+    let loss = Loss {
+        rho: acceptable_rho(rules, plan, ask.question.rho)?,
+        delta: plan.delta(),
+    };
+    Ok((parameters, loss))
 }
 
 fn read(bytes: &[u8]) -> Result<Ask, Problem> {

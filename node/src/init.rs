@@ -272,6 +272,11 @@ selection = "keys/selection.key"
 yearly_rho = "0.5"
 # Ever.
 lifetime_rho = "5"
+# In any 365 days, of delta, which only templates with keys from the data cost: half of the 1e-6 at
+# which a year's epsilon is stated.
+yearly_delta = "5e-7"
+# The same, ever.
+lifetime_delta = "5e-6"
 # For one ask, at most.
 max_rho_per_ask = "0.02"
 # For one ask, at least: cheaper ones would fill the disk before they spend the budget.

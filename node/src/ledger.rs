@@ -4,18 +4,24 @@
 //! Around it stands the store of charges: one unique row an ask identity, which is first charged
 //! and then answered. What is charged stays charged.
 
+mod totals;
+
+use std::fmt::Display;
+
 use chrono::{DateTime, Duration, Utc};
 use sqlx::SqliteConnection;
 use ward_schemas::canonical::ContentHash;
+use ward_schemas::loss::Loss;
 use ward_schemas::names::PermitId;
 use ward_schemas::partial::PartialClaims;
 use ward_schemas::permit::Permit;
 use ward_schemas::problem::{ErrorCode, Problem};
-use ward_schemas::rho::Rho;
 use ward_schemas::snapshot::SnapshotId;
 
 use crate::config::Policy;
-use crate::store::{StoreError, from_micros};
+use crate::store::StoreError;
+
+pub(crate) use self::totals::{by_month, by_permit, oldest_of_year, spent, spent_by_all};
 
 /// The length of the rolling year, in days.
 pub const YEAR_DAYS: i64 = 365;
@@ -43,22 +49,38 @@ impl PermitAccount {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
     /// How much.
-    pub rho: Rho,
+    pub loss: Loss,
     /// When, by the ledger's clock.
     pub at: DateTime<Utc>,
     /// On which permit.
     pub account: PermitAccount,
 }
 
-/// What has been charged, in units of ρ (10⁻⁹).
+/// Some charges together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    /// How many asks were charged.
+    pub asks: u64,
+    /// What they cost.
+    pub loss: Loss,
+}
+
+impl Total {
+    fn add(&mut self, loss: Loss) {
+        self.asks += 1;
+        self.loss = self.loss.saturating_add(loss);
+    }
+}
+
+/// What has been charged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
     /// In the last 365 days.
-    pub year: u64,
+    pub year: Total,
     /// Ever.
-    pub lifetime: u64,
+    pub lifetime: Total,
     /// On the permit.
-    pub permit: u64,
+    pub permit: Total,
 }
 
 impl Spent {
@@ -71,13 +93,12 @@ impl Spent {
         let start = year_start(now);
         let mut spent = Self::default();
         for charge in charges {
-            let units = charge.rho.units();
-            spent.lifetime = spent.lifetime.saturating_add(units);
+            spent.lifetime.add(charge.loss);
             if charge.at >= start {
-                spent.year = spent.year.saturating_add(units);
+                spent.year.add(charge.loss);
             }
             if charge.account == *account {
-                spent.permit = spent.permit.saturating_add(units);
+                spent.permit.add(charge.loss);
             }
         }
         spent
@@ -90,34 +111,29 @@ pub fn year_start(now: DateTime<Utc>) -> DateTime<Utc> {
         .unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
-/// Decides whether an ask may be charged.
+/// Decides whether an ask may be charged: a privacy filter for ρ and δ at once, sound whatever
+/// earlier answers made people ask next (Whitehouse et al., *Fully-Adaptive Composition in
+/// Differential Privacy*, ICML 2023, on approximate zCDP).
 ///
 /// # Errors
 /// [`ErrorCode::BudgetExhausted`] when the population's budget, of the year or of the lifetime,
 /// has no room for it; [`ErrorCode::PermitBudgetExhausted`] when the permit's has none.
-pub fn decide(
-    spent: &Spent,
-    policy: &Policy,
-    permit_budget: Rho,
-    asked: Rho,
-) -> Result<(), Problem> {
+pub fn decide(spent: &Spent, policy: &Policy, permit: Loss, asked: Loss) -> Result<(), Problem> {
     let bounds = [
-        (Bound::Lifetime, spent.lifetime, policy.lifetime_rho),
-        (Bound::Year, spent.year, policy.yearly_rho),
-        (Bound::Permit, spent.permit, permit_budget),
+        (Bound::Lifetime, spent.lifetime, policy.lifetime()),
+        (Bound::Year, spent.year, policy.yearly()),
+        (Bound::Permit, spent.permit, permit),
     ];
     bounds.into_iter().try_for_each(|(bound, spent, budget)| {
-        if u128::from(spent) + u128::from(asked.units()) <= u128::from(budget.units()) {
-            Ok(())
-        } else {
-            Err(bound.exhausted(left(budget, spent), budget, asked))
+        let left = budget.saturating_sub(spent.loss);
+        if asked.rho > left.rho {
+            return Err(bound.exhausted("rho", &left.rho, &budget.rho, &asked.rho));
         }
+        if asked.delta > left.delta {
+            return Err(bound.exhausted("delta", &left.delta, &budget.delta, &asked.delta));
+        }
+        Ok(())
     })
-}
-
-/// What is left of a budget after so many units.
-pub fn left(budget: Rho, spent: u64) -> Rho {
-    Rho::from_units(budget.units().saturating_sub(spent)).unwrap_or_default()
 }
 
 #[derive(Clone, Copy)]
@@ -128,7 +144,13 @@ enum Bound {
 }
 
 impl Bound {
-    fn exhausted(self, left: Rho, budget: Rho, asked: Rho) -> Problem {
+    fn exhausted(
+        self,
+        part: &str,
+        left: &dyn Display,
+        budget: &dyn Display,
+        asked: &dyn Display,
+    ) -> Problem {
         let (code, whose, otherwise) = match self {
             Self::Year => (
                 ErrorCode::BudgetExhausted,
@@ -148,9 +170,9 @@ impl Bound {
         };
         Problem::new(
             code,
-            format!("the ask costs a rho of {asked}, and {whose} has {left} of {budget} left"),
+            format!("the ask costs a {part} of {asked}, and {whose} has {left} of {budget} left"),
             format!(
-                "Ask with a rho of at most {left}, or {otherwise}; an ask that was answered before is free."
+                "Ask with a {part} of at most {left}, or {otherwise}; an ask that was answered before is free."
             ),
         )
     }
@@ -216,7 +238,7 @@ pub(crate) async fn find(
     let row = rows
         .into_iter()
         .find(|(ask, snapshot, ..)| *ask == own || there.contains(snapshot));
-    let corrupt = |e: &dyn std::fmt::Display| StoreError::corrupt("charge", e);
+    let corrupt = |e: &dyn Display| StoreError::corrupt("charge", e);
     match row {
         None => Ok(Entry::New),
         Some((_, _, Some(claims), Some(vectors))) => Ok(Entry::Answered(Box::new(Answered {
@@ -237,15 +259,17 @@ pub(crate) async fn charge(
     charge: &Charge,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO charge (ask, question, snapshot, access_body, permit, rho, charged_at, state) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, 'charged')",
+        "INSERT INTO charge \
+         (ask, question, snapshot, access_body, permit, rho, delta, charged_at, state) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'charged')",
     )
     .bind(key.ask.to_string())
     .bind(key.question.to_string())
     .bind(key.snapshot.to_string())
     .bind(&charge.account.access_body)
     .bind(charge.account.permit.as_str())
-    .bind(to_sql(charge.rho.units())?)
+    .bind(to_sql(charge.loss.rho.units())?)
+    .bind(to_sql(charge.loss.delta.units())?)
     .bind(charge.at.timestamp_micros())
     .execute(db)
     .await?;
@@ -270,29 +294,6 @@ pub(crate) async fn answer(
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
-}
-
-/// What has been charged.
-pub(crate) async fn spent(
-    db: &mut SqliteConnection,
-    account: &PermitAccount,
-    now: DateTime<Utc>,
-) -> Result<Spent, StoreError> {
-    let (year, lifetime, permit): (i64, i64, i64) = sqlx::query_as(
-        "SELECT (SELECT COALESCE(SUM(rho), 0) FROM charge WHERE charged_at >= ?), \
-                (SELECT COALESCE(SUM(rho), 0) FROM charge), \
-                (SELECT COALESCE(SUM(rho), 0) FROM charge WHERE access_body = ? AND permit = ?)",
-    )
-    .bind(year_start(now).timestamp_micros())
-    .bind(&account.access_body)
-    .bind(account.permit.as_str())
-    .fetch_one(db)
-    .await?;
-    Ok(Spent {
-        year: from_sql(year)?,
-        lifetime: from_sql(lifetime)?,
-        permit: from_sql(permit)?,
-    })
 }
 
 /// Remembers a permit's version, if it is the newest.
@@ -329,49 +330,8 @@ pub(crate) async fn newest_permit(
         .transpose()
 }
 
-/// What each permit has used.
-pub(crate) async fn by_permit(
-    db: &mut SqliteConnection,
-) -> Result<Vec<(PermitAccount, u64, u64)>, StoreError> {
-    let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(
-        "SELECT access_body, permit, COUNT(*), SUM(rho) FROM charge \
-         GROUP BY access_body, permit ORDER BY access_body, permit",
-    )
-    .fetch_all(db)
-    .await?;
-    rows.into_iter()
-        .map(|(access_body, permit, asks, rho)| {
-            let permit = permit
-                .parse()
-                .map_err(|e| StoreError::corrupt("permit", &e))?;
-            let account = PermitAccount {
-                access_body,
-                permit,
-            };
-            Ok((account, from_sql(asks)?, from_sql(rho)?))
-        })
-        .collect()
-}
-
-/// When the oldest charge of the rolling year was made.
-pub(crate) async fn oldest_of_year(
-    db: &mut SqliteConnection,
-    now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let micros: Option<i64> =
-        sqlx::query_scalar("SELECT MIN(charged_at) FROM charge WHERE charged_at >= ?")
-            .bind(year_start(now).timestamp_micros())
-            .fetch_one(db)
-            .await?;
-    micros.map(from_micros).transpose()
-}
-
 fn to_sql(units: u64) -> Result<i64, StoreError> {
-    i64::try_from(units).map_err(|e| StoreError::corrupt("rho", &e))
-}
-
-fn from_sql(units: i64) -> Result<u64, StoreError> {
-    u64::try_from(units).map_err(|e| StoreError::corrupt("rho", &e))
+    i64::try_from(units).map_err(|e| StoreError::corrupt("charge", &e))
 }
 
 #[cfg(test)]

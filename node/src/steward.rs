@@ -4,25 +4,26 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use sqlx::SqliteConnection;
 use ward_data::{ImportReport, PersonKey, Progress};
 use ward_schemas::canonical::ContentHash;
 use ward_schemas::names::NodeName;
 use ward_schemas::partial::AuditHead;
-use ward_schemas::rho::Rho;
 use ward_schemas::snapshot::SnapshotId;
 use ward_schemas::template::TemplateRef;
 use ward_schemas::wire::{Decision, OfferReply};
 
 use crate::approvals::{self, ApprovalError, InboxEntry};
 use crate::audit::{self, Event, Record, Verifier};
-use crate::budget::{BudgetReport, PermitLine};
+use crate::budget::{self, BudgetReport, PermitLine};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::engine::Compiled;
 use crate::error::NodeError;
 use crate::keys;
-use crate::ledger::{self, PermitAccount};
+use crate::ledger::{self, PermitAccount, Total};
 use crate::state::State;
+use crate::store::StoreError;
 
 /// How many audit records are read at once.
 const PAGE: u32 = 1000;
@@ -216,17 +217,15 @@ impl Steward {
     pub async fn budget(&self) -> Result<BudgetReport, NodeError> {
         let now = self.state.store.now().await?;
         let mut db = self.state.store.read().await?;
+        let (year, lifetime) = ledger::spent_by_all(&mut db, now).await?;
         let permits = ledger::by_permit(&mut db).await?;
-        let spent = match permits.first() {
-            Some((account, ..)) => ledger::spent(&mut db, account, now).await?,
-            None => ledger::Spent::default(),
-        };
         Ok(BudgetReport {
             node: self.state.config.name.clone(),
             policy: self.state.config.policy.clone(),
-            spent_year: spent.year,
-            spent_lifetime: spent.lifetime,
+            year,
+            lifetime,
             oldest_of_year: ledger::oldest_of_year(&mut db, now).await?,
+            months: by_month(&mut db, now).await?,
             permits: permits.into_iter().map(permit_line).collect(),
         })
     }
@@ -236,7 +235,7 @@ impl Steward {
     /// # Errors
     /// When it can't be read.
     pub async fn audit_records(&self, mut each: impl FnMut(Record)) -> Result<(), NodeError> {
-        let unreadable = |e| crate::store::StoreError::corrupt("audit record", &e);
+        let unreadable = |e| StoreError::corrupt("audit record", &e);
         self.audit_pages(|stored| {
             each(serde_json::from_str(&stored.record).map_err(unreadable)?);
             Ok(())
@@ -330,12 +329,27 @@ impl Steward {
     }
 }
 
-fn permit_line((account, asks, units): (PermitAccount, u64, u64)) -> PermitLine {
+/// Every month that is listed, those without a charge too.
+async fn by_month(
+    db: &mut SqliteConnection,
+    now: DateTime<Utc>,
+) -> Result<Vec<(String, Total)>, StoreError> {
+    let months = budget::months(now);
+    let start = months.first().copied().unwrap_or(now);
+    let mut charged = ledger::by_month(db, start).await?;
+    let totals = months.into_iter().map(|month| {
+        let name = budget::month_name(month);
+        let total = charged.remove(&name).unwrap_or_default();
+        (name, total)
+    });
+    Ok(totals.collect())
+}
+
+fn permit_line((account, total): (PermitAccount, Total)) -> PermitLine {
     PermitLine {
         access_body: account.access_body,
         permit: account.permit,
-        asks,
-        charged: Rho::from_units(units).unwrap_or_default(),
+        total,
     }
 }
 

@@ -188,13 +188,15 @@ async fn connect(
 }
 
 fn migrations() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "state".into(),
-        MigrationType::Simple,
-        include_str!("../migrations/0001_state.sql").into_sql_str(),
-        false,
-    )])
+    let scripts = [
+        ("state", include_str!("../migrations/0001_state.sql")),
+        ("delta", include_str!("../migrations/0002_delta.sql")),
+    ];
+    let migrations = (1..).zip(scripts).map(|(version, (name, sql))| {
+        let sql = sql.into_sql_str();
+        Migration::new(version, name.into(), MigrationType::Simple, sql, false)
+    });
+    Migrator::with_migrations(migrations.collect())
 }
 
 struct Writer {
@@ -483,7 +485,10 @@ impl From<StoreError> for Problem {
 mod tests {
     use std::sync::Mutex;
 
+    use ward_schemas::delta::Delta;
+
     use super::*;
+    use crate::ledger;
 
     struct Given(Mutex<DateTime<Utc>>);
 
@@ -561,6 +566,43 @@ mod tests {
         open().await.expect("the store");
         let exists = create().await.err().expect("there is one");
         assert!(matches!(exists, StoreError::Exists(_)), "{exists}");
+    }
+
+    /// A state as the first version of this crate made it, with one charge.
+    async fn old_state(file: &Path) {
+        let options = SqliteConnectOptions::new().filename(file);
+        let mut db = options
+            .create_if_missing(true)
+            .connect()
+            .await
+            .expect("a file");
+        let mut first = migrations();
+        first.migrations.to_mut().truncate(1);
+        first.run(&mut db).await.expect("the first tables");
+        audit::append(&mut db, at(1000), event())
+            .await
+            .expect("a record");
+        let charge =
+            "INSERT INTO charge VALUES ('a', 'q', 's', 'Body', 'P-1', 5, ?, 'charged', NULL, NULL)";
+        let charged = sqlx::query(charge).bind(at(1000).timestamp_micros());
+        charged.execute(&mut db).await.expect("a charge");
+        db.close().await.expect("written");
+    }
+
+    #[tokio::test]
+    async fn an_older_state_keeps_its_charges() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let clock = Arc::new(Given(Mutex::new(at(1000))));
+        old_state(&dir.path().join("state.db")).await;
+        let store = Store::open(setup(dir.path(), clock)).await;
+        let mut db = store
+            .expect("the store")
+            .read()
+            .await
+            .expect("a connection");
+        let (year, lifetime) = ledger::spent_by_all(&mut db, at(1000)).await.expect("sums");
+        assert_eq!((year.asks, year.loss.rho.units()), (1, 5));
+        assert_eq!(lifetime.loss.delta, Delta::ZERO);
     }
 
     fn at(seconds: i64) -> DateTime<Utc> {

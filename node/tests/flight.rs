@@ -24,6 +24,7 @@ use ward_node::audit::Event;
 use ward_node::config::{AccessBody, Config, CoordinatorConfig};
 use ward_node::{InitOptions, Node, NodeOptions, Steward, init};
 use ward_schemas::ask::{ASK_FORMAT, Ask, Question};
+use ward_schemas::delta::Delta;
 use ward_schemas::ehds::Purpose;
 use ward_schemas::jws::{KeyRing, MessageKind, SigningKey, VerifyingKey};
 use ward_schemas::partial::PartialEnvelope;
@@ -146,6 +147,7 @@ impl Network {
             templates: [template.clone()].into(),
             nodes: [self.config.name.clone()].into(),
             budget: "0.1".parse().expect("a rho"),
+            budget_delta: Delta::ZERO,
             minimum_nodes: 1,
             requester_key: None,
         };
@@ -380,7 +382,7 @@ async fn from_an_offer_to_an_answer() {
     let info = client.get_flight_info(FlightDescriptor::new_cmd(ask)).await;
     let info = info.expect("a quote").into_inner();
     let quote: Quote = serde_json::from_slice(&info.app_metadata).expect("a quote");
-    assert_eq!(quote.charge.to_string(), "0.005");
+    assert_eq!(quote.charge.rho.to_string(), "0.005");
     let ticket = info.endpoint[0].ticket.clone().expect("a ticket");
     let schema = info.try_decode_schema().expect("a schema");
     assert_eq!(&schema, ward_node::flight::schema().as_ref());

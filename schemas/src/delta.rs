@@ -18,6 +18,9 @@ impl Delta {
     /// No chance of failure.
     pub const ZERO: Self = Self(0);
 
+    /// Certain failure.
+    pub const ONE: Self = Self(UNITS_PER_ONE);
+
     /// So many units of 10⁻¹⁵; `None` over one.
     pub const fn from_units(units: u64) -> Option<Self> {
         if units <= UNITS_PER_ONE {

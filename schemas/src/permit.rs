@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::delta::Delta;
 use crate::ehds::Purpose;
 use crate::jws::VerifyingKey;
+use crate::loss::Loss;
 use crate::names::{Ident, NodeName, PermitId, Subject};
 use crate::rho::Rho;
 use crate::template::TemplateRef;
@@ -45,8 +47,11 @@ pub struct Permit {
     pub templates: BTreeSet<TemplateRef>,
     /// Where.
     pub nodes: BTreeSet<NodeName>,
-    /// Privacy loss that all asks under this permit together may cause, at each node.
+    /// Privacy loss that the noise of all asks under this permit together may cause, at each node.
     pub budget: Rho,
+    /// Privacy loss that their thresholds on keys from data may cause; none where absent.
+    #[serde(default, skip_serializing_if = "Delta::is_zero")]
+    pub budget_delta: Delta,
     /// How many nodes must answer for a release.
     pub minimum_nodes: u32,
     /// If given, every ask must be signed by this key of the requester, so that a stolen
@@ -112,6 +117,14 @@ impl Permit {
             return Err(PermitError::Empty);
         }
         Ok(())
+    }
+
+    /// Both parts of the budget, at each node.
+    pub fn loss(&self) -> Loss {
+        Loss {
+            rho: self.budget,
+            delta: self.budget_delta,
+        }
     }
 
     /// The grant for this template, if the permit names it.

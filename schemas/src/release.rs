@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::canonical::ContentHash;
 use crate::delta::Delta;
 use crate::finish::{Estimate, Expr};
+use crate::loss::{EpsilonDelta, Loss};
 use crate::names::{Ident, NodeName, PermitId, Subject};
 use crate::parameter::RawParameters;
 use crate::partial::{AuditHead, Block, MergedTable};
@@ -96,12 +97,28 @@ pub struct Release {
     pub requester: Subject,
     /// When it was merged.
     pub created_at: DateTime<Utc>,
-    /// Privacy loss at each node.
+    /// Privacy loss of the noise at each node.
     pub rho: Rho,
+    /// Privacy loss of thresholds at each node.
+    #[serde(default, skip_serializing_if = "Delta::is_zero")]
+    pub delta: Delta,
+    /// What both mean by themselves, as the nodes state it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<EpsilonDelta>,
     /// What each node of the permit did.
     pub nodes: Vec<NodeOutcome>,
     /// The tables.
     pub tables: Vec<ReleaseTable>,
+}
+
+impl Release {
+    /// Both parts of the privacy loss at each node.
+    pub fn loss(&self) -> Loss {
+        Loss {
+            rho: self.rho,
+            delta: self.delta,
+        }
+    }
 }
 
 /// What one node did about an ask.

@@ -23,6 +23,9 @@ impl Rho {
     /// No loss.
     pub const ZERO: Self = Self(0);
 
+    /// The largest loss: 1000.
+    pub const MAX: Self = Self(MAX_UNITS);
+
     /// A loss of so many units of 10⁻⁹; `None` over ρ = 1000.
     pub const fn from_units(units: u64) -> Option<Self> {
         if units <= MAX_UNITS {
@@ -61,13 +64,6 @@ impl Rho {
     pub fn share(self, weight: u64, total: u64) -> Self {
         let part = u128::from(self.0) * u128::from(weight) / u128::from(total.max(1));
         Self(u64::try_from(part).unwrap_or(self.0).min(self.0))
-    }
-
-    /// The ε for which ρ-zCDP implies (ε, δ)-DP, by ρ + 2·√(ρ·ln(1/δ)) (Bun and Steinke, Prop.
-    /// 1.3): an upper bound, for people; tighter conversions exist.
-    pub fn epsilon(self, delta: f64) -> f64 {
-        let rho = self.to_f64();
-        rho + 2.0 * (rho * (1.0 / delta).ln()).sqrt()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::delta::Delta;
 use crate::ehds::{Category, Purpose};
 use crate::functions;
 use crate::key::{self, KeyDomain, KeyError, KeySpec, Vocabulary};
+use crate::loss::Loss;
 use crate::names::{Ident, Version};
 use crate::parameter::{self, Parameter, ParameterError, Parameters, RawParameters};
 use crate::release::TOTAL;
@@ -172,16 +173,19 @@ impl Template {
         parameter::bind(&self.parameters, given)
     }
 
-    /// The privacy loss of one ask at one node, all tables together.
+    /// The ρ of one ask at one node, all tables together, where it names none.
     pub fn rho(&self) -> Rho {
         self.tables
             .iter()
             .fold(Rho::ZERO, |sum, t| sum.saturating_add(t.rho))
     }
 
-    /// The δ of one ask at one node, all tables together.
-    pub fn delta(&self) -> Delta {
-        self.tables.iter().map(|t| t.delta).sum()
+    /// The privacy loss of one ask at one node, all tables together, at its own ρ.
+    pub fn loss(&self) -> Loss {
+        Loss {
+            rho: self.rho(),
+            delta: self.tables.iter().map(|t| t.delta).sum(),
+        }
     }
 
     /// Resolves the group keys against a vocabulary and computes the identity: SHA-256 of the

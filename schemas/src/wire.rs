@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::ask::Question;
 use crate::canonical::ContentHash;
+use crate::loss::{EpsilonDelta, Loss};
 use crate::names::{Ident, NodeName, PermitId, Subject};
 use crate::parameter::{Parameter, RawParameters};
 use crate::plan::Plan;
 use crate::problem::Problem;
 use crate::release::{NodeOutcome, Release, ReleaseId};
-use crate::rho::Rho;
 use crate::template::{Template, TemplateRef};
 
 /// The version of the control messages that this crate writes and reads.
-pub const WIRE_FORMAT: u32 = 1;
+pub const WIRE_FORMAT: u32 = 2;
 
 /// Flight actions of a node.
 pub mod action {
@@ -35,12 +35,14 @@ pub struct Quote {
     pub node: NodeName,
     /// What it would compute: same at every node, or the node is left out.
     pub plan: Plan,
-    /// Privacy loss it would charge; zero where this very ask has been answered.
-    pub charge: Rho,
     /// Privacy loss that the ask declares.
-    pub rho: Rho,
+    pub loss: Loss,
+    /// What that loss means by itself.
+    pub meaning: EpsilonDelta,
+    /// Privacy loss it would charge; none where this very ask has been answered.
+    pub charge: Loss,
     /// What is left of the permit's budget at this node.
-    pub permit_left: Rho,
+    pub permit_left: Loss,
 }
 
 /// A template on offer to a node.
@@ -119,7 +121,7 @@ pub struct TemplateSummary {
     /// The question in plain language.
     pub question: String,
     /// Declared privacy loss at each node.
-    pub rho: Rho,
+    pub loss: Loss,
     /// Parameters.
     pub parameters: std::collections::BTreeMap<Ident, Parameter>,
 }
@@ -131,7 +133,7 @@ impl TemplateSummary {
             template: reference,
             title: template.title.clone(),
             question: template.question.clone(),
-            rho: template.rho(),
+            loss: template.loss(),
             parameters: template.parameters.clone(),
         }
     }

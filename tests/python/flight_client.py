@@ -26,7 +26,7 @@ def main():
         "get_flight_info": lambda: client.get_flight_info(command, deadline()).serialize().hex(),
         "get_schema": lambda: client.get_schema(command, deadline()).schema.to_string(),
         "do_get": lambda: client.do_get(flight.Ticket(ask), deadline()).read_all().to_pylist(),
-        "offer": lambda: act(client, "ward.template.offer", b'{"v": 1, "source": "id = 1"}'),
+        "offer": lambda: act(client, "ward.template.offer", b'{"v": 2, "source": "id = 1"}'),
         "status": lambda: act(client, "ward.status", b""),
         "do_put": lambda: put(client, command, batch),
         "do_exchange": lambda: exchange(client, command, batch),

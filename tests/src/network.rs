@@ -19,6 +19,7 @@ use ward_quickstart::deployment::{
     ACCESS_BODY, Answers, COORDINATOR, Deployment, Hospital, Options, Policy, Silent,
 };
 use ward_schemas::ask::{ASK_FORMAT, Ask, Question};
+use ward_schemas::delta::Delta;
 use ward_schemas::ehds::Purpose;
 use ward_schemas::jws::{MessageKind, SigningKey};
 use ward_schemas::names::NodeName;
@@ -255,6 +256,7 @@ impl Network {
             templates: self.deployment.templates().clone(),
             nodes: nodes.iter().cloned().collect(),
             budget: rho("100"),
+            budget_delta: Delta::ZERO,
             minimum_nodes: u32::try_from(nodes.len()).expect("a few"),
             requester_key: None,
         }
@@ -384,7 +386,7 @@ impl Books {
 
     /// How many asks were ever charged.
     pub fn charges(&self) -> u64 {
-        self.budget.permits.iter().map(|p| p.asks).sum()
+        self.budget.lifetime.asks
     }
 }
 

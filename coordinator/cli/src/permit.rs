@@ -11,6 +11,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::Args;
 use serde::{Deserialize, Deserializer, de};
 use ward_schemas::canonical::{ContentHash, HashSyntax};
+use ward_schemas::delta::Delta;
 use ward_schemas::ehds::Purpose;
 use ward_schemas::jws::{self, JwsError, KeyRing, MessageKind, SigningKey, VerifyingKey};
 use ward_schemas::names::{Ident, NameError, NodeName, PermitId, Subject, Version};
@@ -62,6 +63,10 @@ pub struct Draft {
     /// Privacy loss that all asks together may cause at each node, such as 0.05
     #[arg(long, value_name = "RHO")]
     pub budget: Option<Rho>,
+    /// The same of delta, which only templates with keys from the data cost, such as 1e-7
+    /// [default: 0]
+    #[arg(long, value_name = "DELTA")]
+    pub budget_delta: Option<Delta>,
     /// How many nodes must answer
     #[arg(long, value_name = "N")]
     pub minimum_nodes: Option<u32>,
@@ -117,6 +122,7 @@ impl Draft {
             templates: list(self.templates, base.templates),
             nodes: list(self.nodes, base.nodes),
             budget: self.budget.or(base.budget),
+            budget_delta: self.budget_delta.or(base.budget_delta),
             minimum_nodes: self.minimum_nodes.or(base.minimum_nodes),
             requester_key: self.requester_key.or(base.requester_key),
         }
@@ -160,6 +166,7 @@ impl Draft {
             templates,
             nodes: self.nodes.into_iter().collect(),
             budget,
+            budget_delta: self.budget_delta.unwrap_or_default(),
             minimum_nodes,
             requester_key: self.requester_key,
         };

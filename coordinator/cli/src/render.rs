@@ -9,6 +9,7 @@ mod text;
 use chrono::{DateTime, Utc};
 use ward_schemas::finish::{Estimate, Expr, Noisy};
 use ward_schemas::jws::VerifyingKey;
+use ward_schemas::loss::{EpsilonDelta, Loss};
 use ward_schemas::parameter::{Parameter, RawParameters};
 use ward_schemas::permit::Permit;
 use ward_schemas::plan::{ColumnContent, ComponentUnit, Plan, TablePlan};
@@ -27,9 +28,6 @@ use crate::permit::Signature;
 
 pub use release::table;
 
-/// The δ at which ε is stated: that of the starting policy.
-const DELTA: f64 = 1e-6;
-
 /// The templates on offer, one below the other.
 pub fn templates(templates: &[TemplateSummary], width: usize, color: bool) -> String {
     if templates.is_empty() {
@@ -39,8 +37,8 @@ pub fn templates(templates: &[TemplateSummary], width: usize, color: bool) -> St
     let blocks = templates.iter().map(|t| {
         let names: Vec<_> = t.parameters.keys().map(|name| name.as_str()).collect();
         let facts = match names.len() {
-            0 => format!("ρ {}", t.rho),
-            _ => format!("ρ {}; parameters: {}", t.rho, names.join(", ")),
+            0 => t.loss.to_string(),
+            _ => format!("{}; parameters: {}", t.loss, names.join(", ")),
         };
         let head = format!("{} {}", t.template.id, t.template.version);
         ink.paint(Tone::Title, &head)
@@ -68,7 +66,7 @@ pub fn template(detail: &TemplateDetail, width: usize, color: bool) -> String {
         reference.id, reference.version, reference.hash
     );
     out += &wrap(&printable(&summary.question), width, "", "");
-    out += &format!("\nPrivacy loss at each node: {}\n", privacy(summary.rho));
+    out += &format!("\nPrivacy loss at each node: {}\n", summary.loss);
     if !summary.parameters.is_empty() {
         out += &ink.paint(Tone::Title, "\nParameters");
         out += "\n";
@@ -156,21 +154,22 @@ pub fn quote(reply: &QuoteReply, group_size: u32, width: usize, color: bool) -> 
         out += "\n";
         out += &precision(quote, accepting.len(), group_size, ink);
         out += "\n";
-        out += &meaning(quote.rho, width);
+        let privacy = privacy(quote.loss, Some(quote.meaning));
+        out += &meaning(&privacy, width);
     }
     out
 }
 
 fn charge(node: &NodeQuote) -> String {
     match &node.quote {
-        Ok(quote) if quote.charge == Rho::ZERO => "0 (answered before)".into(),
-        Ok(quote) => format!("ρ {}", quote.charge),
+        Ok(quote) if quote.charge == Loss::ZERO => "0 (answered before)".into(),
+        Ok(quote) => quote.charge.to_string(),
         Err(_) => "refused".into(),
     }
 }
 
 fn precision(quote: &Quote, nodes: usize, group_size: u32, ink: Ink) -> String {
-    let widths = expected_widths(&quote.plan, quote.rho, nodes, group_size);
+    let widths = expected_widths(&quote.plan, quote.loss.rho, nodes, group_size);
     let shown = |width: &ExpectedWidth| match width.half_width {
         Some(half) if width.count => format!("± {}", number(half.ceil(), 0)),
         Some(half) => format!("± {} {}", number(half, decimals(half)), width.unit),
@@ -243,18 +242,22 @@ fn is_count(table: &TablePlan, expr: &Expr) -> bool {
     component.is_some_and(|c| c.unit == ComponentUnit::One)
 }
 
-fn meaning(rho: Rho, width: usize) -> String {
+fn meaning(privacy: &str, width: usize) -> String {
     let text = format!(
-        "Privacy loss of the ask at each node: {}. Losses add up over all asks to a node, and a \
-         patient known to several nodes bears it at each.",
-        privacy(rho)
+        "Privacy loss of the ask at each node: {privacy}. Losses add up over all asks to a node, \
+         and a patient known to several nodes bears it at each."
     );
     wrap(&text, width, "", "")
 }
 
-/// ρ, and the ε it means by itself.
-fn privacy(rho: Rho) -> String {
-    format!("ρ {rho} (by itself ε {:.2} at δ 10⁻⁶)", rho.epsilon(DELTA))
+/// A loss, and what it means by itself where a node has said so.
+fn privacy(loss: Loss, meaning: Option<EpsilonDelta>) -> String {
+    match meaning {
+        None => loss.to_string(),
+        Some(EpsilonDelta { epsilon, delta }) => {
+            format!("{loss} (by itself ε ≤ {epsilon:.2} at δ {delta})")
+        }
+    }
 }
 
 /// The caller's releases.
@@ -367,10 +370,7 @@ fn permit_fields(permit: &Permit, now: DateTime<Utc>) -> Vec<(&'static str, Vec<
                 nodes.len()
             )],
         ),
-        (
-            "budget",
-            vec![format!("{} at each node", privacy(permit.budget))],
-        ),
+        ("budget", vec![format!("{} at each node", permit.loss())]),
         (
             "requester key",
             vec![

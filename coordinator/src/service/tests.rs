@@ -22,7 +22,7 @@ use super::*;
 use crate::config::{AccessBody, TokenHash};
 use crate::testing::authority::Authority;
 use crate::testing::scripted::{Script, ScriptedNode};
-use crate::testing::{self, TEMPLATE, ada, node, rho};
+use crate::testing::{self, TEMPLATE, ada, loss, node};
 
 const TOKEN: &str = "ada's token";
 
@@ -311,7 +311,7 @@ async fn quotes_say_what_each_node_would_charge() {
     let reply: QuoteReply = answer.json().await.expect("JSON");
     let charges: Vec<_> = reply.nodes.iter().map(|n| n.quote.as_ref().ok()).collect();
     let charges: Vec<_> = charges.into_iter().map(|q| q.map(|q| q.charge)).collect();
-    assert_eq!(charges, [Some(rho()), Some(rho()), None]);
+    assert_eq!(charges, [Some(loss()), Some(loss()), None]);
     assert!((reply.widths[0].half_width - 27.7).abs() < 0.1);
     assert!(world.nodes[0].witnesses().is_empty(), "nothing was charged");
     world.stop().await;

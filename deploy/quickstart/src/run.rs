@@ -133,9 +133,9 @@ async fn book(
     let config = ward_node::Config::load(&deployment.node_config(node))?;
     let yearly = config.policy.yearly_rho;
     let steward = Steward::open(config).await?;
-    let spent = steward.budget().await?.spent_year;
+    let spent = steward.budget().await?.year.loss.rho;
     let head = steward.audit_verify(None).await?;
-    Ok((Rho::from_units(spent).unwrap_or_default(), yearly, head))
+    Ok((spent, yearly, head))
 }
 
 fn write(file: &Path, record: &Record) -> Result<(), RunError> {

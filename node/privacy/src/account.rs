@@ -34,6 +34,30 @@ pub fn stated(loss: Loss) -> EpsilonDelta {
     }
 }
 
+/// How often, in percent and rounded up, anybody who sees all that this loss let out, and knows
+/// everything about everybody else, can guess rightly whether one given patient is in the data, if
+/// that was as likely as not. ρ bounds the Kullback-Leibler divergence of what they see (Bun and
+/// Steinke, *Concentrated Differential Privacy*, TCC 2016, Definition 1.1 as α → 1), so √(ρ/2) the
+/// total variation (Pinsker's inequality), of which half is the advantage over a coin; δ adds to it.
+pub fn best_guess_percent(loss: Loss) -> u8 {
+    let percents = 50..100;
+    percents
+        .into_iter()
+        .find(|percent| suffices(*percent, loss))
+        .unwrap_or(100)
+}
+
+/// Whether `(percent − 50) / 50 ≥ √(ρ/2) + δ`, in exact integers.
+fn suffices(percent: u8, loss: Loss) -> bool {
+    let one = u128::from(Delta::ONE.units());
+    let advantage = u128::from(percent - 50) * one;
+    let Some(rest) = advantage.checked_sub(50 * u128::from(loss.delta.units())) else {
+        return false;
+    };
+    // rest / (50·10¹⁵) ≥ √(units / (2·10⁹)), squared.
+    8 * rest * rest >= 10_u128.pow(25) * u128::from(loss.rho.units())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +117,26 @@ mod tests {
             epsilon("0.5".parse().expect("rho"), half)
         );
         assert_eq!(state("1").epsilon, Epsilon::UNBOUNDED);
+    }
+
+    #[test]
+    fn a_guess_is_a_coin_at_no_loss_and_certain_at_a_large_one() {
+        let guess = |rho: &str, delta: &str| {
+            best_guess_percent(Loss {
+                rho: rho.parse().expect(rho),
+                delta: delta.parse().expect(delta),
+            })
+        };
+        assert_eq!(guess("0", "0"), 50);
+        assert_eq!(guess("0.000000001", "0"), 51);
+        assert_eq!(guess("0.5", "0"), 75);
+        assert_eq!(guess("2", "0"), 100);
+        assert_eq!(guess("1000", "1"), 100);
+        assert_eq!(guess("0", "0.5"), 75);
+        // What a Gaussian of this loss in truth allows (Balle and Wang, as above): Φ(μ/2).
+        for (rho, truth) in [("0.5", 69.2), ("0.155", 61.0), ("0.005", 52.0)] {
+            assert!(f64::from(guess(rho, "0")) >= truth, "{rho}");
+        }
     }
 
     proptest! {

@@ -8,9 +8,11 @@ use chrono::TimeDelta;
 use tokio::task::JoinSet;
 use ward_data::Silent;
 use ward_schemas::ask::{ASK_FORMAT, Ask, Question};
+use ward_schemas::delta::Delta;
 use ward_schemas::ehds::Purpose;
 use ward_schemas::names::Subject;
 use ward_schemas::permit::{Holder, PERMIT_FORMAT, Permit};
+use ward_schemas::rho::Rho;
 use ward_schemas::template::TemplateRef;
 
 use super::*;
@@ -60,6 +62,10 @@ struct Hospital {
 
 impl Hospital {
     async fn new() -> Self {
+        Self::with(TEMPLATE).await
+    }
+
+    async fn with(template: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let source = write_source(dir.path());
         let package = dir.path().join("vocabulary.tar");
@@ -81,7 +87,7 @@ impl Hospital {
         steward.add_vocabulary(&package).await.expect("added");
         let import = steward.import_omop(&source, Arc::new(Silent)).await;
         import.expect("imported");
-        let offer = steward.offer(TEMPLATE.to_owned()).await.expect("accepted");
+        let offer = steward.offer(template.to_owned()).await.expect("accepted");
         steward.approve_all().await.expect("approved");
         Self {
             dir,
@@ -125,6 +131,7 @@ impl Hospital {
             templates: [self.template.clone()].into(),
             nodes: [self.config.name.clone()].into(),
             budget: rho("1"),
+            budget_delta: Delta::ZERO,
             minimum_nodes: 1,
             requester_key: None,
         }
@@ -201,6 +208,17 @@ fn ada() -> Subject {
     "ada@uni.example".parse().expect("a subject")
 }
 
+fn loss(text: &str) -> Loss {
+    Loss {
+        rho: rho(text),
+        delta: Delta::ZERO,
+    }
+}
+
+fn delta(text: &str) -> Delta {
+    text.parse().expect("a delta")
+}
+
 fn rho(text: &str) -> Rho {
     text.parse().expect("a rho")
 }
@@ -245,7 +263,7 @@ async fn an_answer_is_near_the_truth_and_is_given_again_for_nothing() {
     let before = quote(&node, &ask).await.expect("a quote");
     assert_eq!(
         (before.charge, before.permit_left),
-        (rho("0.005"), rho("1"))
+        (loss("0.005"), loss("1"))
     );
     let (first, vectors) = send(&node, &ask).await.expect("an answer");
     let counts = vectors.values().concat().concat();
@@ -262,8 +280,11 @@ async fn an_answer_is_near_the_truth_and_is_given_again_for_nothing() {
         "a fresh envelope"
     );
     let after = quote(&node, &ask).await.expect("a quote");
-    assert_eq!((after.charge, after.permit_left), (Rho::ZERO, rho("0.995")));
-    assert_eq!(hospital.spent().await.lifetime, rho("0.005").units());
+    assert_eq!(
+        (after.charge, after.permit_left),
+        (Loss::ZERO, loss("0.995"))
+    );
+    assert_eq!(hospital.spent().await.lifetime.loss, loss("0.005"));
     let events = hospital.events().await;
     assert_eq!(count(&events, charged), 1);
     assert_eq!(count(&events, |e| matches!(e, Event::Replayed { .. })), 1);
@@ -304,6 +325,49 @@ async fn the_same_ask_sent_at_once_is_charged_once() {
 }
 
 #[tokio::test]
+async fn delta_is_charged_where_the_permit_allows_it() {
+    let with_delta = TEMPLATE.replace("rho =", "delta = \"2e-7\"\nrho =");
+    let hospital = Hospital::with(&with_delta).await;
+    let node = hospital.node().await;
+    let silent = send(&node, &hospital.ask(1900))
+        .await
+        .expect_err("no delta");
+    assert_eq!(silent.code, ErrorCode::PermitBudgetExhausted);
+    assert!(silent.detail.contains("a delta of 2e-7"), "{silent}");
+    assert_eq!(
+        hospital.spent().await,
+        Spent::default(),
+        "nothing was touched"
+    );
+
+    let permit = Permit {
+        budget_delta: delta("5e-7"),
+        ..hospital.permit()
+    };
+    let quoted = quote(&node, &hospital.ask_under(&permit, 1900)).await;
+    let quoted = quoted.expect("a quote");
+    assert_eq!(
+        (quoted.charge, quoted.loss.delta),
+        (quoted.loss, delta("2e-7"))
+    );
+    assert_eq!(quoted.meaning, engine::stated(quoted.loss));
+    for since in [1900, 1910] {
+        let answer = send(&node, &hospital.ask_under(&permit, since)).await;
+        answer.expect("an answer");
+    }
+    let third = send(&node, &hospital.ask_under(&permit, 1920)).await;
+    let third = third.expect_err("spent");
+    assert!(third.detail.contains("has 1e-7 of 5e-7 left"), "{third}");
+    let spent = hospital.spent().await;
+    assert_eq!(
+        (spent.permit.asks, spent.year.loss.delta),
+        (2, delta("4e-7"))
+    );
+    let of_two = |e: &Event| matches!(e, Event::Charged { delta: d, .. } if *d == delta("2e-7"));
+    assert_eq!(count(&hospital.events().await, of_two), 2);
+}
+
+#[tokio::test]
 async fn of_65_asks_with_room_for_64_one_is_refused() {
     let mut hospital = Hospital::new().await;
     hospital.config.policy.yearly_rho = rho("0.32");
@@ -316,7 +380,7 @@ async fn of_65_asks_with_room_for_64_one_is_refused() {
     let refused: Vec<_> = asking.join_all().await.into_iter().flatten().collect();
     assert_eq!(refused.len(), 1, "{refused:?}");
     assert_eq!(refused[0].code, ErrorCode::BudgetExhausted);
-    assert_eq!(hospital.spent().await.year, rho("0.32").units());
+    assert_eq!(hospital.spent().await.year.loss, loss("0.32"));
     let next = quote(&node, &hospital.ask(1999))
         .await
         .expect_err("no room");
@@ -326,7 +390,7 @@ async fn of_65_asks_with_room_for_64_one_is_refused() {
             .await
             .map(|q| q.charge)
             .ok(),
-        Some(Rho::ZERO)
+        Some(Loss::ZERO)
     );
 }
 
@@ -440,7 +504,7 @@ async fn a_retry_after_a_crash_never_charges_twice() {
     assert_eq!(count(&events, charged), 4);
     assert_eq!(count(&events, |e| matches!(e, Event::Answered { .. })), 4);
     assert_eq!(count(&events, |e| matches!(e, Event::Resumed { .. })), 2);
-    assert_eq!(hospital.spent().await.lifetime, 4 * rho("0.005").units());
+    assert_eq!(hospital.spent().await.lifetime.asks, 4);
 }
 
 #[tokio::test]
@@ -470,11 +534,11 @@ async fn a_charge_whose_snapshot_is_gone_makes_way_for_another() {
     data.remove(before).expect("removed");
     let node = hospital.node().await;
     let quoted = quote(&node, &ask).await.expect("a quote");
-    assert_eq!(quoted.charge, rho("0.005"));
+    assert_eq!(quoted.charge, loss("0.005"));
     let (envelope, _) = send(&node, &ask).await.expect("on the new data");
     assert_eq!(envelope.claims.snapshot, active(&hospital).await);
     assert_eq!(count(&hospital.events().await, charged), 2);
-    assert_eq!(hospital.spent().await.lifetime, 2 * rho("0.005").units());
+    assert_eq!(hospital.spent().await.lifetime.asks, 2);
 }
 
 async fn active(hospital: &Hospital) -> SnapshotId {

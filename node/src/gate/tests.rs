@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use chrono::TimeDelta;
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
+use ward_schemas::delta::Delta;
 use ward_schemas::ehds::Purpose;
 use ward_schemas::jws::SigningKey;
 use ward_schemas::key::NoVocabulary;
@@ -258,6 +259,7 @@ impl Case {
                 .expect("a name")]
             .into(),
             budget: rho("1"),
+            budget_delta: Delta::ZERO,
             minimum_nodes: 1,
             requester_key: Some(WORLD.requester.verifying_key()),
         }
@@ -342,7 +344,7 @@ impl Case {
 #[test]
 fn a_good_ask_is_admitted() {
     let admitted = Case::new(&[]).decide().expect("admitted");
-    assert_eq!(admitted.rho, rho("0.005"));
+    assert_eq!(admitted.loss.rho, rho("0.005"));
     assert_eq!(admitted.parameters.len(), 1);
     assert_eq!(admitted.who.requester, Some(subject("ada@x")));
     assert_eq!(admitted.who.peer, "coordinator.example");

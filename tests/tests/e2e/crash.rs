@@ -4,9 +4,10 @@ use ward_node::Stage;
 use ward_node::audit::{Event, Record};
 use ward_schemas::ask::Ask;
 use ward_schemas::canonical::ContentHash;
+use ward_schemas::loss::Loss;
 use ward_schemas::problem::ErrorCode;
 use ward_schemas::release::Outcome;
-use ward_schemas::rho::Rho;
+
 use ward_tests::flight::Answer;
 use ward_tests::network::{Books, Network, Plan};
 
@@ -20,7 +21,7 @@ const TEMPLATE: &str = "patients_by_age_and_sex";
 async fn a_node_killed_before_the_charge_has_charged_nothing() {
     let crashed = Crashed::at(Stage::BeforeCharge).await;
     assert_eq!(crashed.before_retry.charges(), 0);
-    assert_eq!(crashed.before_retry.budget.spent_lifetime, 0);
+    assert_eq!(crashed.before_retry.budget.lifetime.loss, Loss::ZERO);
     crashed.retry_is_one_answer_for_one_charge().await;
 }
 
@@ -56,7 +57,7 @@ async fn a_panic_after_the_charge_is_the_usual_failure_and_a_retry_answers() {
     let network = Plan::generated(&[120]).make(PROGRAMS).await;
     let ask = network.ask(TEMPLATE, &[("as_of", "2024-05-06")]);
     let node = network.start(NODE, &[("WARD_TEST_FREEZE", "panic")]).await;
-    let rho = node.client.quote(&ask).await.expect("a quote").rho;
+    let loss = node.client.quote(&ask).await.expect("a quote").loss;
     for _ in 0..2 {
         let failed = node.client.ask(&ask).await.expect_err("no answer");
         assert_eq!(failed.code(), ErrorCode::AnswerFailed);
@@ -68,7 +69,7 @@ async fn a_panic_after_the_charge_is_the_usual_failure_and_a_retry_answers() {
     let crashed = Crashed {
         network,
         ask,
-        rho,
+        loss,
         before_retry,
     };
     crashed.retry_is_one_answer_for_one_charge().await;
@@ -115,7 +116,7 @@ async fn a_requester_asks_again_after_a_crash_and_nobody_is_charged_twice() {
 struct Crashed {
     network: Network,
     ask: Ask,
-    rho: Rho,
+    loss: Loss,
     before_retry: Books,
 }
 
@@ -131,7 +132,7 @@ impl Crashed {
         let ask = network.ask(TEMPLATE, &[("as_of", "2024-05-06")]);
         let mut node = network.start(NODE, &[("WARD_TEST_STOP_AT", name)]).await;
         let quote = node.client.quote(&ask).await.expect("a quote");
-        assert_eq!(quote.charge, quote.rho);
+        assert_eq!(quote.charge, quote.loss);
         let (client, asked) = (node.client.clone(), ask.clone());
         let answer = tokio::spawn(async move { client.ask(&asked).await });
         let stopped = node.process.line("stopped at ").await;
@@ -141,7 +142,7 @@ impl Crashed {
         assert_eq!(lost.expect_err("no answer").problem, None);
         Self {
             before_retry: network.books(NODE, None).await,
-            rho: quote.rho,
+            loss: quote.loss,
             network,
             ask,
         }
@@ -162,7 +163,7 @@ impl Crashed {
         let books = self.network.books(NODE, witness).await;
         assert!(books.audit.starts_with(&self.before_retry.audit));
         assert_eq!(books.charges(), 1);
-        assert_eq!(books.budget.spent_lifetime, self.rho.units());
+        assert_eq!(books.budget.lifetime.loss, self.loss);
         let charged = |r: &&Record| matches!(r.event, Event::Charged { .. });
         assert_eq!(books.audit.iter().filter(charged).count(), 1);
         assert_eq!(digests(&books.audit), [first.envelope.claims.digest]);

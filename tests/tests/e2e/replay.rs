@@ -3,6 +3,7 @@
 use chrono::{Days, NaiveDate};
 use futures::future::join_all;
 use ward_schemas::ask::Ask;
+use ward_schemas::loss::Loss;
 use ward_schemas::problem::ErrorCode;
 use ward_tests::network::{Network, Plan};
 
@@ -18,15 +19,8 @@ async fn the_same_ask_gets_the_same_partial_and_spends_nothing() {
     let ask = network.ask(TEMPLATE, &[]);
     let first = node.client.ask(&ask).await.expect("a partial");
     let spent = network.books(NODE, None).await;
-    assert_eq!(
-        node.client
-            .quote(&ask)
-            .await
-            .expect("a quote")
-            .charge
-            .units(),
-        0
-    );
+    let quote = node.client.quote(&ask).await.expect("a quote");
+    assert_eq!(quote.charge, Loss::ZERO);
 
     // The default written out, another permit, another purpose of words: still the same ask.
     let mut written_out = network.ask(TEMPLATE, &[("as_of", "2025-12-31")]);
@@ -57,7 +51,7 @@ async fn the_same_ask_sent_at_once_is_charged_once() {
     }
     let books = network.books(NODE, None).await;
     assert_eq!(books.charges(), 1);
-    assert_eq!(books.budget.spent_lifetime, 5_000_000);
+    assert_eq!(books.budget.lifetime.loss.rho.units(), 5_000_000);
 }
 
 /// An ask costs ρ 0.005, and the year has 0.32.
@@ -82,7 +76,7 @@ async fn of_65_parallel_asks_on_room_for_64_exactly_one_is_refused() {
     assert!(refused[0].message.contains("answered before is free"));
     let books = network.books(NODE, None).await;
     assert_eq!(books.charges(), 64);
-    assert_eq!(books.budget.spent_lifetime, 320_000_000);
+    assert_eq!(books.budget.lifetime.loss.rho.units(), 320_000_000);
 
     // What was answered is still free.
     let again = answers.iter().position(Result::is_ok).expect("an answer");

@@ -142,7 +142,7 @@ fn notes(release: &Release, width: usize) -> String {
          patient may contribute."
             .to_owned(),
         format!("Noise at each node: {}.", noise(release)),
-        format!("Privacy loss at each node: {}.", privacy(release.rho)),
+        format!("Privacy loss at each node: {}.", privacy(release.loss(), release.meaning)),
         format!("Release {}", release.id),
     ];
     if clipped(release) {

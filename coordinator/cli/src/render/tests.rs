@@ -2,6 +2,7 @@ use super::*;
 use std::collections::BTreeMap;
 
 use ward_schemas::canonical::ContentHash;
+use ward_schemas::delta::Delta;
 use ward_schemas::jws::{JwsError, SigningKey};
 use ward_schemas::key::NoVocabulary;
 use ward_schemas::partial::AuditHead;
@@ -97,6 +98,8 @@ pub(crate) fn release() -> Release {
         requester: "ada@uni.example".parse().expect("subject"),
         created_at: "2026-02-03T04:05:06Z".parse().expect("time"),
         rho: rho("0.005"),
+        delta: Delta::ZERO,
+        meaning: Some(meaning()),
         nodes: outcomes(),
         tables: vec![ReleaseTable {
             totals: 0,
@@ -228,7 +231,7 @@ Left out
   patient may contribute. Counts below zero are shown as 0. – stands where the noise
   drowns a denominator.
 Noise at each node: patients σ 14 (ρ 0.0025), mean_hba1c sum σ 120 (ρ 0.0025).
-Privacy loss at each node: ρ 0.005 (by itself ε 0.53 at δ 10⁻⁶).
+Privacy loss at each node: ρ 0.005 (by itself ε ≤ 0.47 at δ 1e-6).
 Release abababababababababababababababab
 ";
     assert_text(&table(&release(), 90, false), expected);
@@ -258,8 +261,8 @@ Left out
   denominator.
 Noise at each node: patients σ 14 (ρ 0.0025),
   mean_hba1c sum σ 120 (ρ 0.0025).
-Privacy loss at each node: ρ 0.005 (by itself ε
-  0.53 at δ 10⁻⁶).
+Privacy loss at each node: ρ 0.005 (by itself ε ≤
+  0.47 at δ 1e-6).
 Release abababababababababababababababab
 ";
     assert_text(&table(&release(), 50, false), expected);
@@ -285,8 +288,8 @@ Left out
   noise, not the limits on what one patient may contribute.
   Counts below zero are shown as 0.
 Noise at each node: patients σ 14 (ρ 0.0025).
-Privacy loss at each node: ρ 0.005 (by itself ε 0.53 at δ
-  10⁻⁶).
+Privacy loss at each node: ρ 0.005 (by itself ε ≤ 0.47 at δ
+  1e-6).
 Release abababababababababababababababab
 ";
     assert_text(&table(&counts(), 60, false), expected);
@@ -389,14 +392,29 @@ fn plan() -> Plan {
     }
 }
 
+fn loss(rho: &str, delta: &str) -> Loss {
+    Loss {
+        rho: rho.parse().expect("rho"),
+        delta: delta.parse().expect("delta"),
+    }
+}
+
+fn meaning() -> EpsilonDelta {
+    EpsilonDelta {
+        epsilon: "0.463901".parse().expect("epsilon"),
+        delta: "1e-6".parse().expect("delta"),
+    }
+}
+
 fn quotes() -> QuoteReply {
     let accepts = |node: &str, charge: &str| Quote {
         v: 1,
         node: node.parse().expect("name"),
         plan: plan(),
-        charge: charge.parse().expect("rho"),
-        rho: "0.005".parse().expect("rho"),
-        permit_left: "0.045".parse().expect("rho"),
+        loss: loss("0.005", "0"),
+        meaning: meaning(),
+        charge: loss(charge, "0"),
+        permit_left: loss("0.045", "0"),
     };
     let node = |name: &str, quote| NodeQuote {
         node: name.parse().expect("name"),
@@ -416,8 +434,8 @@ fn quotes() -> QuoteReply {
 fn a_quote_says_charge_precision_and_meaning() {
     let expected = "\
 node        charge               left of the permit
-hospital-a  ρ 0.005              0.045
-hospital-b  0 (answered before)  0.045
+hospital-a  ρ 0.005              ρ 0.045
+hospital-b  0 (answered before)  ρ 0.045
 hospital-c  refused
 hospital-c would be left out: NODE_UNREACHABLE, hospital-c does not accept
   connections. Ask again later, or tell its operator.
@@ -427,7 +445,7 @@ table   measure     95 % interval
 by_sex  patients    ± 40
 by_sex  mean_hba1c  ± 0.33 %
 
-Privacy loss of the ask at each node: ρ 0.005 (by itself ε 0.53 at δ 10⁻⁶).
+Privacy loss of the ask at each node: ρ 0.005 (by itself ε ≤ 0.47 at δ 1e-6).
 Losses add up over all asks to a node, and a patient known to several nodes
 bears it at each.
 ";
@@ -488,7 +506,7 @@ sha256:0707070707070707070707070707070707070707070707070707070707070707
 How is HbA1c distributed among people with type 2 diabetes, by age and
 sex?
 
-Privacy loss at each node: ρ 0.005 (by itself ε 0.53 at δ 10⁻⁶)
+Privacy loss at each node: ρ 0.005
 
 Parameters
   condition: a concept id (a positive whole number); must be given
@@ -553,6 +571,7 @@ fn permit_of(until: &str) -> Permit {
         ]
         .into(),
         budget: "0.05".parse().expect("rho"),
+        budget_delta: Delta::ZERO,
         minimum_nodes: 2,
         requester_key: None,
     }
@@ -582,7 +601,7 @@ purpose        scientific-research
 templates      hba1c_by_age_and_sex 1.0.0
                sha256:0707070707070707070707070707070707070707070707070707070707070707
 nodes          hospital-a, hospital-b; at least 2 of 2 must answer
-budget         ρ 0.05 (by itself ε 1.71 at δ 10⁻⁶) at each node
+budget         ρ 0.05 at each node
 requester key  none bound
 ";
     assert_text(&text, expected);

@@ -99,10 +99,12 @@ fn made_of(common: &Common, hospital: &Hospital, made: &Initialised, tls: TlsFil
     }
 }
 
-fn limits(common: &Common) -> [(&'static str, String); 7] {
+fn limits(common: &Common) -> [(&'static str, String); 9] {
     let Policy {
         yearly_rho,
         lifetime_rho,
+        yearly_delta,
+        lifetime_delta,
         max_rho_per_ask,
         min_rho_per_ask,
         max_clock_step_days,
@@ -110,6 +112,8 @@ fn limits(common: &Common) -> [(&'static str, String); 7] {
     [
         ("yearly_rho", quoted(yearly_rho)),
         ("lifetime_rho", quoted(lifetime_rho)),
+        ("yearly_delta", quoted(yearly_delta)),
+        ("lifetime_delta", quoted(lifetime_delta)),
         ("max_rho_per_ask", quoted(max_rho_per_ask)),
         ("min_rho_per_ask", quoted(min_rho_per_ask)),
         ("max_clock_step_days", max_clock_step_days.to_string()),
