@@ -8,9 +8,11 @@ use ward_privacy::{
     Execution, FrozenNoise, NoiseSource, Program, Refusal, Request, RunError, SelectionKey, run,
 };
 use ward_schemas::canonical::ContentHash;
+use ward_schemas::finish::Estimate;
 use ward_schemas::key::{NoVocabulary, Vocabulary};
-use ward_schemas::partial::Vectors;
+use ward_schemas::partial::{self, Vectors};
 use ward_schemas::plan::{Plan, TablePlan};
+use ward_schemas::release::{self, Cell};
 use ward_schemas::rho::{Rho, Sigma};
 use ward_schemas::template::Template;
 
@@ -92,6 +94,21 @@ impl Tabulation {
         let none = NoiseSource::frozen(Box::new(NoNoise));
         self.run(tables, self.plan().rho(), &none)
             .expect("an answer")
+    }
+
+    /// What a requester sees in a column of the only table, by cell, when these partials are merged.
+    pub fn estimates(&self, column: &str, rho: Rho, partials: &[Vectors]) -> Vec<Option<Estimate>> {
+        let noise = self.plan().noise(rho).expect("noise scales");
+        let merged = partial::merge(self.plan(), &noise, partials);
+        let table = release::tables(self.plan(), &noise, &merged).pop();
+        let table = table.expect("a table");
+        let named = table.columns.iter().position(|c| c.name.as_str() == column);
+        let named = named.expect("a column");
+        let estimate = |row: &Vec<Cell>| match &row[named] {
+            Cell::Estimate(estimate) => *estimate,
+            other => panic!("{column} is no measure: {other:?}"),
+        };
+        table.rows.iter().map(estimate).collect()
     }
 
     /// Runs it.

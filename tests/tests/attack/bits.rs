@@ -10,10 +10,8 @@ use std::sync::Arc;
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::Float64Type;
-use ward_schemas::partial::{self, Vectors};
-use ward_tests::attack::engine::Tabulation;
 use ward_tests::attack::gaussian::{Fit, float};
-use ward_tests::attack::hospital::{Layout, Tables, doubles, integers};
+use ward_tests::attack::hospital::{Layout, Tables};
 use ward_tests::attack::plain;
 use ward_tests::attack::random::SplitMix;
 
@@ -64,10 +62,13 @@ fn a_final_value_says_no_more_than_its_integer() {
     let mut doubles = BTreeMap::new();
     for patients in [0, 1] {
         let released = tabulation.release(hospital(patients).serve(Layout::PLAIN));
-        for (integer, value) in released.values()[0][0]
+        let integers = released.values()[0][0].clone();
+        let rho = tabulation.plan().rho();
+        for (integer, estimate) in integers
             .iter()
-            .zip(finished(&tabulation, &released))
+            .zip(tabulation.estimates("x", rho, &[released]))
         {
+            let value = estimate.expect("a sum").value;
             assert!(is_grid_point(value), "{value}");
             assert_eq!(
                 *doubles.entry(*integer).or_insert(value.to_bits()),
@@ -102,24 +103,8 @@ fn is_grid_point(value: f64) -> bool {
     ((value * 10.0).round() * 0.1).to_bits() == value.to_bits()
 }
 
-/// The values that a requester sees.
-fn finished(tabulation: &Tabulation, released: &Vectors) -> Vec<f64> {
-    let plan = tabulation.plan();
-    let noise = plan.noise(plan.rho()).expect("noise");
-    let merged = partial::merge(plan, &noise, std::slice::from_ref(released));
-    let cells = 0..tabulation.table().cells();
-    let value = |cell| merged[0].cells(tabulation.table(), 0, &[cell])[0].values[0];
-    cells.map(value).collect()
-}
-
 /// So many patients in each cell, with ten rows of 0.713.
 fn hospital(patients: i64) -> Tables {
-    let rows = (0..patients * RELEASES).flat_map(|cell| [cell; 10]);
-    let rows: Vec<_> = rows.collect();
-    let columns = [
-        ("person_id", integers(rows.iter().copied())),
-        ("measurement_concept_id", integers(rows.iter().copied())),
-        ("value_as_number", doubles(rows.iter().map(|_| Some(0.713)))),
-    ];
-    Tables::default().with("measurement", &columns)
+    let cells = 0..patients * RELEASES;
+    cells::hospital(cells.flat_map(|cell| [(cell, cell, 0.713); 10]))
 }

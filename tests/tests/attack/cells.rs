@@ -3,6 +3,7 @@
 use ward_schemas::key::KeySpec;
 use ward_schemas::template::Template;
 use ward_tests::attack::engine::{Tabulation, template};
+use ward_tests::attack::hospital::{Tables, doubles, integers};
 
 /// One cell for each concept below `cells`; the measure is `x`, and a patient may have so many rows in
 /// one cell.
@@ -26,4 +27,15 @@ pub(crate) fn tabulation(
     let keys = &mut template.tables[0].keys;
     keys.insert(cell, KeySpec::Numbers { numbers });
     Tabulation::of(template).expect("accepted")
+}
+
+/// A hospital of measurements: patient, concept, value.
+pub(crate) fn hospital(rows: impl IntoIterator<Item = (i64, i64, f64)>) -> Tables {
+    let rows: Vec<_> = rows.into_iter().collect();
+    let columns = [
+        ("person_id", integers(rows.iter().map(|r| r.0))),
+        ("measurement_concept_id", integers(rows.iter().map(|r| r.1))),
+        ("value_as_number", doubles(rows.iter().map(|r| Some(r.2)))),
+    ];
+    Tables::default().with("measurement", &columns)
 }

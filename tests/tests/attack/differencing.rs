@@ -7,7 +7,7 @@
 use ward_privacy::NoiseSource;
 use ward_tests::attack::engine::{Recorder, Tabulation};
 use ward_tests::attack::gaussian::{empirical_mu, float};
-use ward_tests::attack::hospital::{Layout, Tables, doubles, integers};
+use ward_tests::attack::hospital::{Layout, Tables};
 
 use crate::cells;
 
@@ -51,11 +51,5 @@ fn hospital(rows: i64) -> Tables {
         let hers = (0..rows).map(move |_| (4 * cell + 3, cell, 1900.0));
         others.chain(hers)
     };
-    let rows: Vec<_> = (0..RELEASES).flat_map(cell).collect();
-    let columns = [
-        ("person_id", integers(rows.iter().map(|r| r.0))),
-        ("measurement_concept_id", integers(rows.iter().map(|r| r.1))),
-        ("value_as_number", doubles(rows.iter().map(|r| Some(r.2)))),
-    ];
-    Tables::default().with("measurement", &columns)
+    cells::hospital((0..RELEASES).flat_map(cell))
 }

@@ -16,7 +16,7 @@ use ward_schemas::plan::{Component, ComponentUnit};
 use ward_schemas::rho::Rho;
 use ward_tests::attack::engine::Tabulation;
 use ward_tests::attack::gaussian::{empirical_mu, float};
-use ward_tests::attack::hospital::{Layout, Tables, doubles, integers};
+use ward_tests::attack::hospital::{Layout, Tables};
 
 use crate::cells;
 
@@ -126,12 +126,7 @@ impl Attack {
                 rows.extend((0..patient.rows).map(|row| (id(row), cell, patient.value)));
             }
         }
-        let columns = [
-            ("person_id", integers(rows.iter().map(|r| r.0))),
-            ("measurement_concept_id", integers(rows.iter().map(|r| r.1))),
-            ("value_as_number", doubles(rows.iter().map(|r| Some(r.2)))),
-        ];
-        Tables::default().with("measurement", &columns)
+        cells::hospital(rows)
     }
 
     /// Of each release, the statistic of what it says beyond the other patient.

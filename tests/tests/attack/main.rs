@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`distinguishing`] | is this patient in the data? μ over 240,000 releases a side |
 //! | [`bits`] | what the last digits of a noisy number tell |
+//! | [`coverage`] | intervals hold the truth as often as they say |
 //! | [`differencing`] | two asks that differ in one patient |
 //! | [`imports`] | neighbouring files, through import and engine |
 //! | [`keys`] | a key that one patient has |
@@ -16,6 +17,7 @@
 
 mod bits;
 mod cells;
+mod coverage;
 mod differencing;
 mod distinguishing;
 mod hospitals;

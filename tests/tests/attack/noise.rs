@@ -5,7 +5,7 @@ use ward_schemas::partial::Vectors;
 use ward_schemas::rho::Rho;
 use ward_tests::attack::engine::Tabulation;
 use ward_tests::attack::gaussian::{DiscreteGaussian, float, root_mean_square};
-use ward_tests::attack::hospital::{Layout, Tables, doubles, integers};
+use ward_tests::attack::hospital::{Layout, Tables};
 use ward_tests::attack::random::SplitMix;
 
 use crate::cells;
@@ -78,14 +78,8 @@ fn noise(tabulation: &Tabulation, rho: Rho) -> Vec<i64> {
 
 /// Three rows in every other cell.
 fn hospital() -> Tables {
-    let rows = (0..RELEASES).step_by(2).flat_map(|cell| [cell; 3]);
-    let rows: Vec<_> = rows.collect();
-    let columns = [
-        ("person_id", integers(rows.iter().copied())),
-        ("measurement_concept_id", integers(rows.iter().copied())),
-        ("value_as_number", doubles(rows.iter().map(|_| Some(7.7)))),
-    ];
-    Tables::default().with("measurement", &columns)
+    let cells = (0..RELEASES).step_by(2);
+    cells::hospital(cells.flat_map(|cell| [(cell, cell, 7.7); 3]))
 }
 
 /// Of the same size.
