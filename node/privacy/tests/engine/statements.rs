@@ -71,6 +71,7 @@ const FILTERS: &[&str] = &[
     "",
     "WHERE m.value_as_number > 2",
     "WHERE m.measurement_date >= $since",
+    "WHERE m.measurement_date + INTERVAL '3 months' > $since AND (m.value_as_number > 5) IS NOT TRUE",
     "WHERE m.measurement_concept_id IN (10, 11, $concept) OR m.value_as_number IS NULL",
 ];
 
@@ -98,6 +99,36 @@ const KEYS: &[Key] = &[
         sql: "age_band(p.year_of_birth, m.measurement_date)",
         aliases: "mp",
         domain: "{ values = [\"18-39\", \"0-17\", \"80+\"] }",
+    },
+    Key {
+        name: "band",
+        sql: "m.value_as_number",
+        aliases: "m",
+        domain: "{ bands = [\"-1.5\", \"0\", \"2.05\", \"7\"], below = true, above = true }",
+    },
+    Key {
+        name: "whole_band",
+        sql: "m.measurement_concept_id % 100",
+        aliases: "m",
+        domain: "{ bands = [\"9.5\", \"11\", \"12\"], above = true }",
+    },
+    Key {
+        name: "high",
+        sql: "m.value_as_number > 3",
+        aliases: "m",
+        domain: "{ booleans = [true, false] }",
+    },
+    Key {
+        name: "month",
+        sql: "month_of(add_days(m.measurement_date, m.measurement_concept_id))",
+        aliases: "m",
+        domain: "{ calendar = \"month\", from = 2019-01-01, to = 2020-12-31 }",
+    },
+    Key {
+        name: "word",
+        sql: "CASE WHEN m.value_as_number > 6 THEN 'many' WHEN m.value_as_number > 1 THEN 'Some' END",
+        aliases: "m",
+        domain: "{ values = [\"Some\", \"none\", \"many\"] }",
     },
     Key {
         name: "ancestor",
@@ -139,6 +170,14 @@ const MEASURES: &[Measure] = &[
     Measure {
         sql: "SUM(2 * m.value_as_number - 1.5) FILTER (WHERE m.measurement_concept_id <> 10)",
         bounds: Some("{ lower = \"-3\", upper = \"3\", step = \"1\" }"),
+    },
+    Measure {
+        sql: "AVG(m.value_as_number / (m.measurement_concept_id - 10))",
+        bounds: Some("{ lower = \"-2\", upper = \"12\", step = \"0.25\" }"),
+    },
+    Measure {
+        sql: "SUM(coalesce(abs(m.measurement_concept_id) / 3, 7))",
+        bounds: Some("{ lower = \"0\", upper = \"1000\", step = \"1\" }"),
     },
     Measure {
         sql: "AVG(days_between($since, m.measurement_date))",
