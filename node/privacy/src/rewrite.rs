@@ -15,13 +15,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, internal_err};
 use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{
     Expr, ExprFunctionExt as _, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, ScalarUDF,
-    ident, lit, when,
+    cast, ident, lit, when,
 };
 use datafusion::sql::unparser::plan_to_sql;
 use ward_schemas::plan::TablePlan;
@@ -240,7 +241,8 @@ impl Rewriting<'_> {
     fn part(&self, index: usize, tally: &Tally) -> Expr {
         let limit = self.table.contribution.max_rows_per_group;
         let sum = match tally.kind {
-            TallyKind::Sum => ident(summed(tally.input)),
+            // Which other engines have as a wider type.
+            TallyKind::Sum => cast(ident(summed(tally.input)), DataType::Int64),
             TallyKind::Patients | TallyKind::Rows => lit(0_i64),
         };
         let part = supplied::part(index, *tally, limit);
