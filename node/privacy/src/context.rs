@@ -10,6 +10,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Result, plan_err};
 use datafusion::functions_aggregate::planner::AggregateFunctionPlanner;
 use datafusion::functions_aggregate::{average, count, min_max, sum};
+use datafusion::functions_window::planner::WindowFunctionPlanner;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{
     AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF,
@@ -20,6 +21,7 @@ use ward_schemas::parameter::ValueType;
 use crate::functions;
 use crate::model::Model;
 use crate::syntax::Syntax;
+use crate::windows;
 
 /// The planner's view of the model.
 pub(crate) struct Context<'a> {
@@ -27,6 +29,7 @@ pub(crate) struct Context<'a> {
     options: ConfigOptions,
     functions: HashMap<String, Arc<ScalarUDF>>,
     aggregates: HashMap<String, Arc<AggregateUDF>>,
+    windows: HashMap<String, Arc<WindowUDF>>,
     planners: Vec<Arc<dyn ExprPlanner>>,
 }
 
@@ -40,7 +43,6 @@ impl<'a> Context<'a> {
             count::count_udaf(),
             sum::sum_udaf(),
             average::avg_udaf(),
-            // Known, so that their refusal can say what to write instead.
             min_max::min_udaf(),
             min_max::max_udaf(),
         ];
@@ -52,7 +54,15 @@ impl<'a> Context<'a> {
                 .into_iter()
                 .map(|f| (f.name().to_owned(), f))
                 .collect(),
-            planners: vec![Arc::new(AggregateFunctionPlanner), Arc::new(Syntax)],
+            windows: windows::all()
+                .into_iter()
+                .map(|f| (f.name().to_owned(), f))
+                .collect(),
+            planners: vec![
+                Arc::new(AggregateFunctionPlanner),
+                Arc::new(WindowFunctionPlanner),
+                Arc::new(Syntax),
+            ],
         }
     }
 }
@@ -80,7 +90,10 @@ impl ContextProvider for Context<'_> {
         let name = functions::sql_name(name);
         match self.functions.get(name) {
             Some(function) => Some(Arc::clone(function)),
-            None => (!self.aggregates.contains_key(name)).then(|| functions::other(name)),
+            None => {
+                let known = self.aggregates.contains_key(name) || self.windows.contains_key(name);
+                (!known).then(|| functions::other(name))
+            }
         }
     }
 
@@ -92,8 +105,8 @@ impl ContextProvider for Context<'_> {
         self.aggregates.get(name).cloned()
     }
 
-    fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
-        None
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.windows.get(name).cloned()
     }
 
     fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
@@ -117,7 +130,7 @@ impl ContextProvider for Context<'_> {
     }
 
     fn udwf_names(&self) -> Vec<String> {
-        Vec::new()
+        self.windows.keys().cloned().collect()
     }
 }
 

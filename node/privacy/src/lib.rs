@@ -24,6 +24,7 @@ mod lanes;
 mod lower;
 mod measure;
 mod model;
+mod multiplicity;
 mod noise;
 mod parse;
 mod program;
@@ -37,6 +38,7 @@ mod stream;
 mod supplied;
 mod syntax;
 mod track;
+mod windows;
 
 pub use bound::SelectionKey;
 pub use model::{Model, ModelError};

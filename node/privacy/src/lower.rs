@@ -1,20 +1,24 @@
 //! Rebuilds a DataFusion plan from a [`Query`]. Only plans rebuilt here run, under the optimizer
 //! rules listed in [`crate::run()`].
 
+mod aggregate;
+mod canonical;
+mod join;
 mod scalar;
+mod union;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::common::{Column, JoinType, Result, plan_datafusion_err, plan_err};
+use datafusion::common::{Column, Result, plan_datafusion_err, plan_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource, TryCast, lit};
 use scalar::case;
 use ward_schemas::parameter::Parameters;
 
 use crate::measure::{Input, InputKind, Query};
 use crate::model::Table;
-use crate::relation::{Field, JoinKind, Node, Relation, Role};
-use crate::scalar::Scalar;
+use crate::relation::{Field, Node, Relation, Role};
 
 /// The rows of a query as a plan whose columns are: the patient, the keys, the inputs but for those
 /// that count every row. An input that is presence is Boolean; one that is a value is its number,
@@ -49,13 +53,11 @@ pub(crate) fn rows(
 
 /// The tables of the model that a query reads.
 pub(crate) fn tables_of<'a>(relation: &'a Relation, found: &mut Vec<&'a Table>) {
-    match &relation.node {
-        Node::Scan { table } => found.push(table),
-        Node::Filter { input, .. } | Node::Project { input, .. } => tables_of(input, found),
-        Node::Join { left, right, .. } => {
-            tables_of(left, found);
-            tables_of(right, found);
-        }
+    if let Node::Scan { table } = &relation.node {
+        found.push(table);
+    }
+    for input in relation.node.inputs() {
+        tables_of(input, found);
     }
 }
 
@@ -104,9 +106,21 @@ impl Lowering<'_> {
                 left,
                 right,
                 kind,
-                on,
-                filter,
-            } => self.join(left, right, *kind, on, filter.as_ref()),
+                conditions,
+            } => self.join(left, right, *kind, conditions),
+            Node::Match {
+                left,
+                right,
+                kind,
+                conditions,
+            } => self.matching(left, right, *kind, conditions),
+            Node::Union { inputs } => self.union(inputs),
+            Node::Aggregate {
+                input,
+                group,
+                folds,
+            } => self.aggregate(input, group, folds),
+            Node::Window { input, windows } => self.window(input, windows),
         }
     }
 
@@ -143,50 +157,6 @@ impl Lowering<'_> {
         Ok(Lowered {
             plan: plan.project(named)?,
             columns: names.into_iter().map(Column::new_unqualified).collect(),
-        })
-    }
-
-    /// The side with at most one row a match comes first: DataFusion holds the first side in
-    /// memory, and passes the rows of the second through in their order.
-    fn join(
-        &mut self,
-        left: &Relation,
-        right: &Relation,
-        kind: JoinKind,
-        on: &[(usize, usize)],
-        filter: Option<&Scalar>,
-    ) -> Result<Lowered> {
-        let right_columns: Vec<_> = on.iter().map(|(_, r)| *r).collect();
-        let swapped = right.is_one_given(&right_columns);
-        let (left, right) = (self.relation(left)?, self.relation(right)?);
-        let keys = on
-            .iter()
-            .map(|(l, r)| (left.columns[*l].clone(), right.columns[*r].clone()));
-        let keys: (Vec<_>, Vec<_>) = keys.unzip();
-        let columns: Vec<_> = left.columns.iter().chain(&right.columns).cloned().collect();
-        let filter = filter.map(|f| self.scalar(f, &columns)).transpose()?;
-        let plan = match (kind, swapped) {
-            (JoinKind::Inner, false) => {
-                left.plan
-                    .join(right.plan.build()?, JoinType::Inner, keys, filter)
-            }
-            (JoinKind::Left, false) => {
-                left.plan
-                    .join(right.plan.build()?, JoinType::Left, keys, filter)
-            }
-            (kind, true) => {
-                let kind = match kind {
-                    JoinKind::Inner => JoinType::Inner,
-                    JoinKind::Left => JoinType::Right,
-                };
-                right
-                    .plan
-                    .join(left.plan.build()?, kind, (keys.1, keys.0), filter)
-            }
-        };
-        Ok(Lowered {
-            plan: plan?,
-            columns,
         })
     }
 

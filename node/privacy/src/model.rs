@@ -9,7 +9,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUnit};
 use ward_schemas::cdm::{self, ColumnRole, ColumnType, PrivacyClass};
 
-use crate::relation::{Field, Multiplicity, Node, Owner, Relation, Role};
+use crate::multiplicity::Multiplicity;
+use crate::relation::{Field, Node, Owner, Relation, Role};
 use crate::scalar::Extent;
 
 /// The tables that statements may name.
@@ -56,9 +57,10 @@ impl Model {
             return Err(missing());
         }
         fields[column].role = Role::Patient;
+        fields[column].of_patient = true;
         let owner = Owner::Patient {
             column,
-            multiplicity: Multiplicity::Many,
+            multiplicity: Multiplicity::many(),
         };
         self.with(name, schema, fields, owner)
     }
@@ -131,11 +133,12 @@ impl Table {
         let (owner, one_row) = match (table.class, position(cdm::PATIENT)) {
             (PrivacyClass::Personal, Some(column)) => {
                 let multiplicity = match table.referenced_key() {
-                    Some(cdm::PATIENT) => Multiplicity::One,
-                    Some(key) => Multiplicity::OnePer(position(key).into_iter().collect()),
-                    None => Multiplicity::Many,
+                    Some(cdm::PATIENT) => Multiplicity::one(),
+                    Some(key) => position(key)
+                        .map_or_else(Multiplicity::many, |key| Multiplicity::one_per([key])),
+                    None => Multiplicity::many(),
                 };
-                let one_row = multiplicity == Multiplicity::One;
+                let one_row = multiplicity.is_one();
                 (
                     Owner::Patient {
                         column,
@@ -156,7 +159,8 @@ impl Table {
                 data_type: f.data_type().clone(),
                 role: role(table, c),
                 extent: Extent::COLUMN,
-                of_patient: one_row,
+                of_patient: one_row || role(table, c) == Role::Patient,
+                ordinal: false,
             });
         Self {
             name: table.name.to_owned(),
@@ -230,6 +234,7 @@ fn readable(schema: &SchemaRef) -> Vec<Field> {
             role: Role::Value,
             extent: Extent::COLUMN,
             of_patient: false,
+            ordinal: false,
         })
     };
     schema.fields().iter().filter_map(field).collect()

@@ -72,7 +72,7 @@ pub enum Rule {
     },
     /// A join in which both sides may have many rows of one patient.
     #[error(
-        "the join `{fragment}` multiplies a patient's rows: on both sides many rows may match. Join one side on its primary key too, or count one of them in a table of its own"
+        "the join `{fragment}` multiplies a patient's rows: on both sides many rows may match. Join one side on its primary key too, aggregate one side to a row a patient (GROUP BY person_id), or keep at most 100 of its rows a patient: ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY …) AS n in a subquery, and WHERE n <= 100"
     )]
     FanOut {
         /// The join.
@@ -85,6 +85,32 @@ pub enum Rule {
     OuterPublic {
         /// The join.
         fragment: String,
+    },
+    /// EXISTS or IN over personal rows that are not of the row's patient.
+    #[error(
+        "`{fragment}` looks for rows of any patient, so one patient's rows would decide about another's. Write EXISTS (SELECT 1 FROM … b WHERE b.person_id = a.person_id AND …)"
+    )]
+    MatchPatients {
+        /// The test.
+        fragment: String,
+    },
+    /// EXISTS or IN that chooses public rows by personal ones.
+    #[error(
+        "`{fragment}` chooses rows of a public table by what patients have. Start from the personal table, and join the public one"
+    )]
+    MatchPublic {
+        /// The test.
+        fragment: String,
+    },
+    /// An aggregate or window over rows of several patients, below the outermost aggregate.
+    #[error(
+        "`{fragment}` computes a value from rows of several patients, so one patient's rows would change what is counted of another. Add person_id to its {clause}, or aggregate in the outermost SELECT"
+    )]
+    PatientsMixed {
+        /// The computation.
+        fragment: String,
+        /// What decides which rows it looks at.
+        clause: &'static str,
     },
     /// A subquery over personal tables that drops the patient.
     #[error(

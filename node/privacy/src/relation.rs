@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 
 use crate::model::Table;
+use crate::multiplicity::Multiplicity;
 use crate::scalar::{Extent, Scalar};
 
 /// A relation: an operator, and what is known of its rows.
@@ -28,17 +30,6 @@ pub(crate) enum Owner {
     },
 }
 
-/// How many rows a patient may have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Multiplicity {
-    /// At most one.
-    One,
-    /// At most one for each combination of these columns.
-    OnePer(Vec<usize>),
-    /// Any number.
-    Many,
-}
-
 /// A column of a relation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Field {
@@ -47,8 +38,11 @@ pub(crate) struct Field {
     pub(crate) role: Role,
     /// How large the expression behind it is.
     pub(crate) extent: Extent,
-    /// Whether it is a function of the patient: equal in all rows of one.
+    /// Whether it is a function of the patient: equal in all rows of one. A column of the role
+    /// [`Role::Patient`] is one where it is the row's patient, never NULL.
     pub(crate) of_patient: bool,
+    /// Whether it is a whole number from 1 on.
+    pub(crate) ordinal: bool,
 }
 
 /// What a column may be used for.
@@ -77,13 +71,33 @@ pub(crate) enum Node {
         input: Box<Relation>,
         expressions: Vec<Scalar>,
     },
-    /// Pairs of rows that agree on `on` and for which the filter is true.
+    /// Pairs of rows that meet the conditions.
     Join {
         left: Box<Relation>,
         right: Box<Relation>,
         kind: JoinKind,
-        on: Vec<(usize, usize)>,
-        filter: Option<Scalar>,
+        conditions: Conditions,
+    },
+    /// Rows of the left side, by whether a row of the right side meets the conditions with them.
+    Match {
+        left: Box<Relation>,
+        right: Box<Relation>,
+        kind: MatchKind,
+        conditions: Conditions,
+    },
+    /// The rows of all of them, which have the same columns.
+    Union { inputs: Vec<Relation> },
+    /// One row for each combination of values of the group, NULL being one: these values, then what
+    /// the rows are folded to.
+    Aggregate {
+        input: Box<Relation>,
+        group: Vec<Scalar>,
+        folds: Vec<Fold>,
+    },
+    /// The same rows with further columns, which look at other rows of the partition.
+    Window {
+        input: Box<Relation>,
+        windows: Vec<Window>,
     },
 }
 
@@ -96,6 +110,126 @@ pub(crate) enum JoinKind {
     Left,
 }
 
+/// What a match decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MatchKind {
+    /// Rows with a match stay.
+    Semi,
+    /// Rows without a match stay.
+    Anti,
+    /// All rows stay; a last column says whether there is a match.
+    Mark,
+}
+
+/// When two rows meet: columns of the left and the right side that are equal, and a predicate over
+/// the columns of both.
+#[derive(Clone, Debug)]
+pub(crate) struct Conditions {
+    pub(crate) on: Vec<(usize, usize)>,
+    pub(crate) filter: Option<Scalar>,
+}
+
+/// Rows to one value, whatever their order.
+#[derive(Clone, Debug)]
+pub(crate) struct Fold {
+    pub(crate) kind: FoldKind,
+    /// NULL where the row doesn't count.
+    pub(crate) argument: Scalar,
+    /// The argument's type.
+    pub(crate) data_type: DataType,
+}
+
+/// How rows are folded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FoldKind {
+    /// How many aren't NULL.
+    Count,
+    /// How many different values there are.
+    CountDistinct,
+    /// Integers wrap; doubles are added as decimals of six places.
+    Sum,
+    /// As decimals of six places.
+    Mean,
+    Least,
+    Greatest,
+}
+
+/// A value for each row that looks at other rows of its partition.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    pub(crate) kind: WindowKind,
+    pub(crate) partition: Vec<Scalar>,
+    pub(crate) order: Vec<Order>,
+}
+
+/// One key of an order.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    pub(crate) scalar: Scalar,
+    pub(crate) ascending: bool,
+    pub(crate) nulls_first: bool,
+}
+
+/// What is looked at.
+#[derive(Clone, Debug)]
+pub(crate) enum WindowKind {
+    /// 1 for the first row.
+    RowNumber,
+    /// 1 more than the rows before the first of those that are equal in the order.
+    Rank,
+    /// The same, where rows that are equal in the order count as one.
+    DenseRank,
+    /// The argument of the row so many before, or after where negative; else the default.
+    Shift {
+        argument: Scalar,
+        rows: i64,
+        default: ScalarValue,
+    },
+    /// The argument of the frame's first row.
+    First {
+        argument: Scalar,
+        argument_type: DataType,
+        frame: Frame,
+    },
+    /// The argument of the frame's last row.
+    Last {
+        argument: Scalar,
+        argument_type: DataType,
+        frame: Frame,
+    },
+    /// The frame's rows folded.
+    Fold { fold: Fold, frame: Frame },
+}
+
+/// The rows around a row that a window function looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) unit: FrameUnit,
+    pub(crate) start: Edge,
+    pub(crate) end: Edge,
+}
+
+/// What a frame counts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameUnit {
+    /// Rows, all columns breaking ties.
+    Rows,
+    /// Rows that are equal in the order stand together.
+    Peers,
+}
+
+/// Where a frame starts or ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Edge {
+    /// With the partition.
+    Unbounded,
+    Current,
+    /// So many rows before.
+    Before(u64),
+    /// So many rows after.
+    After(u64),
+}
+
 impl Relation {
     /// Whether it is public, or a patient has at most one row of it for given values of these
     /// columns: then it is the smaller side of a join.
@@ -105,27 +239,45 @@ impl Relation {
             Owner::Patient { multiplicity, .. } => multiplicity.is_one_given(columns),
         }
     }
-}
 
-impl Multiplicity {
-    /// Whether a patient has at most one row for given values of these columns.
-    pub(crate) fn is_one_given(&self, columns: &[usize]) -> bool {
-        match self {
-            Self::One => true,
-            Self::OnePer(key) => key.iter().all(|c| columns.contains(c)),
-            Self::Many => false,
-        }
+    /// Whether a column is the row's patient.
+    pub(crate) fn is_patient(&self, column: usize) -> bool {
+        let field = self.fields.get(column);
+        field.is_some_and(|f| f.role == Role::Patient && f.of_patient)
     }
 
-    /// The same knowledge after columns moved; forgotten where a key column is gone.
-    pub(crate) fn moved(&self, to: impl Fn(usize) -> Option<usize>) -> Self {
+    /// Whether an expression has one value in all rows of a patient.
+    pub(crate) fn is_of_patient(&self, scalar: &Scalar) -> bool {
+        let columns = scalar.columns();
+        columns.into_iter().all(|c| self.fields[c].of_patient)
+    }
+}
+
+impl Field {
+    /// A value that an operator computes.
+    pub(crate) fn computed(name: &str, data_type: DataType) -> Self {
+        Self {
+            name: name.to_owned(),
+            data_type,
+            role: Role::Value,
+            extent: Extent::COLUMN,
+            of_patient: false,
+            ordinal: false,
+        }
+    }
+}
+
+impl Node {
+    /// The relations it reads.
+    pub(crate) fn inputs(&self) -> Vec<&Relation> {
         match self {
-            Self::One => Self::One,
-            Self::Many => Self::Many,
-            Self::OnePer(key) => {
-                let moved: Option<Vec<_>> = key.iter().map(|c| to(*c)).collect();
-                moved.map_or(Self::Many, Self::OnePer)
-            }
+            Self::Scan { .. } => Vec::new(),
+            Self::Filter { input, .. }
+            | Self::Project { input, .. }
+            | Self::Aggregate { input, .. }
+            | Self::Window { input, .. } => vec![input],
+            Self::Join { left, right, .. } | Self::Match { left, right, .. } => vec![left, right],
+            Self::Union { inputs } => inputs.iter().collect(),
         }
     }
 }

@@ -75,6 +75,14 @@ impl Extent {
     /// A column of a table.
     pub(crate) const COLUMN: Self = Self { nodes: 1, depth: 1 };
 
+    /// The larger of two in each respect.
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self {
+            nodes: self.nodes.max(other.nodes),
+            depth: self.depth.max(other.depth),
+        }
+    }
+
     fn around(children: impl IntoIterator<Item = Self>) -> Self {
         let whole = children
             .into_iter()

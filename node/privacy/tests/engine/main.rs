@@ -15,3 +15,4 @@ mod scalars;
 mod session;
 mod statements;
 mod support;
+mod tracking;

@@ -97,6 +97,16 @@ impl Hospital {
 
     /// The tables, split into batches and partitions of the given sizes.
     pub(crate) fn tables(&self, batch: usize, partitions: usize) -> Arc<dyn SchemaProvider> {
+        self.shuffled(batch, partitions, 0)
+    }
+
+    /// The tables with their rows in another order, which a seed draws; 0 leaves it.
+    pub(crate) fn shuffled(
+        &self,
+        batch: usize,
+        partitions: usize,
+        seed: u64,
+    ) -> Arc<dyn SchemaProvider> {
         let provider = MemorySchemaProvider::new();
         for table in cdm::tables() {
             let rows = match table.name {
@@ -105,7 +115,7 @@ impl Hospital {
                 "concept_ancestor" => self.concept_ancestor(),
                 _ => Vec::new(),
             };
-            let batch_of = build(table, &rows);
+            let batch_of = shuffle(&build(table, &rows), seed);
             let mut parts = vec![Vec::new(); partitions];
             let mut at = 0;
             while at < batch_of.num_rows() {
@@ -169,6 +179,14 @@ impl Hospital {
             ),
         ]
     }
+}
+
+fn shuffle(batch: &RecordBatch, seed: u64) -> RecordBatch {
+    let mut rows: Vec<u64> = (0..batch.num_rows() as u64).collect();
+    let place = |row: &u64| (row + 1).wrapping_mul(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    rows.sort_by_key(place);
+    let rows = arrow::array::UInt64Array::from(rows);
+    arrow::compute::take_record_batch(batch, &rows).expect("rows")
 }
 
 /// A batch of a table's columns; those not given are zero where required, else NULL.

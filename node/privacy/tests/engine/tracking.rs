@@ -1,0 +1,264 @@
+//! What tracked statements compute, against a plain reading of each patient's rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use crate::support::{Hospital, Measurement, answer, template};
+
+const DECLARED: &str = "contribution = { max_groups = 1, max_rows_per_group = 100 }\nbounds.total = { lower = \"-100\", upper = \"100\", step = \"0.01\" }";
+
+/// The values of `v` in the rows that a statement finds of a patient.
+type Values = fn(&Patient) -> Vec<Option<f64>>;
+
+/// All that a hospital knows of one patient.
+struct Patient {
+    year: i64,
+    rows: Vec<Row>,
+    ancestors: Vec<(i64, i64)>,
+}
+
+/// A measurement; its place among all stands for its id.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Row {
+    concept: i64,
+    day: i32,
+    value: Option<f64>,
+}
+
+impl Row {
+    /// What enters sums: a decimal of six places.
+    fn decimal(&self) -> Option<i128> {
+        let scaled = self.value? * 1e6;
+        #[allow(clippy::cast_possible_truncation)]
+        (scaled.abs() < 1e20).then_some(scaled.round() as i128)
+    }
+
+    /// What is compared: zeros are one, NaN is NULL.
+    fn canonical(&self) -> Option<f64> {
+        self.value.filter(|v| !v.is_nan()).map(|v| v + 0.0)
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn count(n: usize) -> Option<f64> {
+    Some(n as f64)
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn sum(rows: &[Row]) -> Option<f64> {
+    let decimals: Vec<_> = rows.iter().filter_map(Row::decimal).collect();
+    (!decimals.is_empty()).then(|| decimals.iter().sum::<i128>() as f64 / 1e6)
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn mean(rows: &[Row]) -> Option<f64> {
+    let n = rows.iter().filter_map(Row::decimal).count();
+    sum(rows).map(|s| s / n as f64)
+}
+
+fn least(rows: &[Row]) -> Option<f64> {
+    rows.iter().filter_map(Row::canonical).reduce(f64::min)
+}
+
+fn greatest(rows: &[Row]) -> Option<f64> {
+    rows.iter().filter_map(Row::canonical).reduce(f64::max)
+}
+
+/// One value for a patient that has rows.
+fn per_patient(patient: &Patient, of: impl Fn(&[Row]) -> Option<f64>) -> Vec<Option<f64>> {
+    match patient.rows.as_slice() {
+        [] => Vec::new(),
+        rows => vec![of(rows)],
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn year(patient: &Patient, found: bool) -> Vec<Option<f64>> {
+    found
+        .then_some(Some((patient.year - 1900) as f64))
+        .into_iter()
+        .collect()
+}
+
+/// In the order of day, then id.
+fn by_day(patient: &Patient) -> Vec<Row> {
+    let mut rows = patient.rows.clone();
+    rows.sort_by_key(|r| r.day);
+    rows
+}
+
+fn values(rows: impl IntoIterator<Item = Row>) -> Vec<Option<f64>> {
+    rows.into_iter().map(|r| r.value).collect()
+}
+
+fn above(rows: &[Row], limit: f64) -> bool {
+    // DataFusion compares doubles in their total order, in which NaN has a place.
+    let above = |v: f64| v.total_cmp(&limit).is_gt();
+    rows.iter().any(|r| r.value.is_some_and(above))
+}
+
+const PERSON: &str = "(SELECT p.year_of_birth - 1900 AS v, p.person_id FROM person p WHERE";
+const BY_DAY: &str = "OVER (PARTITION BY person_id ORDER BY measurement_date";
+
+/// What statements select from.
+#[rustfmt::skip]
+#[allow(clippy::cast_precision_loss)]
+fn cases() -> Vec<(String, Values)> {
+    let fold = |f: &str| format!("(SELECT person_id, {f} AS v FROM measurement GROUP BY person_id)");
+    let person = |c: &str| format!("{PERSON} {c})");
+    let window = |w: &str| format!("(SELECT person_id, {w} AS v FROM measurement)");
+    let exists = "EXISTS (SELECT 1 FROM measurement m WHERE m.person_id = p.person_id AND m.value_as_number > 5)";
+    vec![
+        (fold("COUNT(*)"), |p| per_patient(p, |r| count(r.len()))),
+        (fold("COUNT(value_as_number)"), |p| per_patient(p, |r| count(r.iter().filter_map(Row::canonical).count()))),
+        (fold("COUNT(DISTINCT value_as_number)"), |p| per_patient(p, |r| count(r.iter().filter_map(Row::canonical).map(f64::to_bits).collect::<BTreeSet<_>>().len()))),
+        (fold("COUNT(*) FILTER (WHERE measurement_concept_id = 10)"), |p| per_patient(p, |r| count(r.iter().filter(|r| r.concept == 10).count()))),
+        (fold("SUM(value_as_number)"), |p| per_patient(p, sum)),
+        (fold("AVG(value_as_number)"), |p| per_patient(p, mean)),
+        (fold("AVG(measurement_concept_id)"), |p| per_patient(p, |r| Some(r.iter().map(|r| r.concept as f64).sum::<f64>() / r.len() as f64))),
+        (fold("SUM(measurement_concept_id)"), |p| per_patient(p, |r| Some(r.iter().map(|r| r.concept as f64).sum()))),
+        (fold("MIN(value_as_number)"), |p| per_patient(p, least)),
+        (fold("MAX(value_as_number)"), |p| per_patient(p, greatest)),
+        ("(SELECT person_id, value_as_number, COUNT(*) AS v FROM measurement GROUP BY person_id, value_as_number)".into(), |p| {
+            let mut groups: BTreeMap<Option<u64>, usize> = BTreeMap::new();
+            for row in &p.rows {
+                *groups.entry(row.canonical().map(f64::to_bits)).or_default() += 1;
+            }
+            groups.into_values().map(count).collect()
+        }),
+        ("(SELECT DISTINCT person_id, value_as_number AS v FROM measurement)".into(), |p| {
+            p.rows.iter().map(|r| r.canonical().map(f64::to_bits)).collect::<BTreeSet<_>>().into_iter().map(|b| b.map(f64::from_bits)).collect()
+        }),
+        ("(SELECT person_id, value_as_number AS v FROM measurement UNION ALL SELECT person_id, CAST(year_of_birth - 1900 AS DOUBLE) FROM person)".into(), |p| {
+            values(p.rows.clone()).into_iter().chain(year(p, true)).collect()
+        }),
+        ("(SELECT person_id, measurement_concept_id AS v FROM measurement UNION SELECT person_id, 10 FROM person)".into(), |p| {
+            p.rows.iter().map(|r| r.concept).chain([10]).collect::<BTreeSet<_>>().into_iter().map(|c| Some(c as f64)).collect()
+        }),
+        (person(exists), |p| year(p, above(&p.rows, 5.0))),
+        (person(&format!("NOT {exists}")), |p| year(p, !above(&p.rows, 5.0))),
+        (person(&format!("year_of_birth = 1953 OR {exists}")), |p| year(p, p.year == 1953 || above(&p.rows, 5.0))),
+        (person(&format!("year_of_birth = 1953 OR NOT {exists}")), |p| year(p, p.year == 1953 || !above(&p.rows, 5.0))),
+        (person("person_id IN (SELECT person_id FROM measurement WHERE measurement_concept_id = 10)"), |p| year(p, p.rows.iter().any(|r| r.concept == 10))),
+        (person("person_id IN (SELECT person_id FROM measurement GROUP BY person_id HAVING COUNT(*) > 3)"), |p| year(p, p.rows.len() > 3)),
+        ("(SELECT a.person_id, a.value_as_number AS v FROM measurement a WHERE EXISTS (SELECT 1 FROM measurement b WHERE b.person_id = a.person_id AND b.measurement_date > a.measurement_date))".into(), |p| {
+            let last = p.rows.iter().map(|r| r.day).max();
+            values(p.rows.iter().copied().filter(|r| Some(r.day) < last))
+        }),
+        ("(SELECT person_id, value_as_number AS v FROM measurement WHERE measurement_concept_id IN (SELECT descendant_concept_id FROM concept_ancestor WHERE ancestor_concept_id = $concept))".into(), |p| {
+            values(p.rows.iter().copied().filter(|r| p.ancestors.contains(&(10, r.concept))))
+        }),
+        ("(SELECT person_id, value_as_number AS v FROM measurement m WHERE NOT EXISTS (SELECT 1 FROM concept_ancestor a WHERE a.descendant_concept_id = m.measurement_concept_id))".into(), |p| {
+            values(p.rows.iter().copied().filter(|r| p.ancestors.iter().all(|a| a.1 != r.concept)))
+        }),
+        ("(WITH f AS (SELECT person_id, MIN(measurement_date) AS d FROM measurement GROUP BY person_id) SELECT m.person_id, value_as_number AS v FROM measurement m JOIN f ON f.person_id = m.person_id WHERE m.measurement_date = f.d)".into(), |p| {
+            let first = p.rows.iter().map(|r| r.day).min();
+            values(p.rows.iter().copied().filter(|r| Some(r.day) == first))
+        }),
+        (format!("(SELECT person_id, v FROM (SELECT person_id, value_as_number AS v, ROW_NUMBER() {BY_DAY} DESC) AS n FROM measurement) x WHERE n = 1)"), |p| {
+            let last = p.rows.iter().map(|r| r.day).max();
+            values(p.rows.iter().copied().find(|r| Some(r.day) == last))
+        }),
+        (format!("(SELECT b.person_id, b.value_as_number AS v FROM (SELECT * FROM (SELECT person_id, ROW_NUMBER() {BY_DAY}) AS n FROM measurement) x WHERE n <= 2) a JOIN measurement b ON b.person_id = a.person_id)"), |p| {
+            let times = p.rows.len().min(2);
+            values(p.rows.iter().copied().flat_map(|r| std::iter::repeat_n(r, times)))
+        }),
+        (window(&format!("RANK() {BY_DAY})")), |p| {
+            p.rows.iter().map(|r| count(1 + p.rows.iter().filter(|o| o.day < r.day).count())).collect()
+        }),
+        (window(&format!("DENSE_RANK() {BY_DAY})")), |p| {
+            let days = |d| p.rows.iter().map(|o| o.day).filter(|o| *o < d).collect::<BTreeSet<_>>().len();
+            p.rows.iter().map(|r| count(1 + days(r.day))).collect()
+        }),
+        (window(&format!("LAG(value_as_number) {BY_DAY})")), |p| {
+            let rows = by_day(p);
+            (0..rows.len()).map(|i| i.checked_sub(1).and_then(|i| rows[i].value)).collect()
+        }),
+        (window(&format!("LEAD(measurement_concept_id, 2, 7) {BY_DAY})")), |p| {
+            let rows = by_day(p);
+            (0..rows.len()).map(|i| Some(rows.get(i + 2).map_or(7.0, |r| r.concept as f64))).collect()
+        }),
+        (window(&format!("FIRST_VALUE(value_as_number) {BY_DAY})")), |p| {
+            let rows = by_day(p);
+            rows.iter().map(|_| rows[0].value).collect()
+        }),
+        (window(&format!("LAST_VALUE(value_as_number) {BY_DAY} ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)")), |p| {
+            let rows = by_day(p);
+            rows.iter().map(|_| rows[rows.len() - 1].value).collect()
+        }),
+        (window(&format!("SUM(value_as_number) {BY_DAY})")), |p| {
+            let until = |day| p.rows.iter().copied().filter(|r| r.day <= day).collect::<Vec<_>>();
+            p.rows.iter().map(|r| sum(&until(r.day))).collect()
+        }),
+        (window(&format!("AVG(value_as_number) {BY_DAY} ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING)")), |p| {
+            let rows = by_day(p);
+            (0..rows.len()).map(|i| mean(&rows[i.saturating_sub(2)..(i + 2).min(rows.len())])).collect()
+        }),
+        (window(&format!("MAX(value_as_number) {BY_DAY} ROWS BETWEEN 2 FOLLOWING AND 3 FOLLOWING)")), |p| {
+            let rows = by_day(p);
+            (0..rows.len()).map(|i| greatest(&rows[(i + 2).min(rows.len())..(i + 4).min(rows.len())])).collect()
+        }),
+        (window("COUNT(*) OVER (PARTITION BY person_id)"), |p| vec![count(p.rows.len()); p.rows.len()]),
+        (window("MIN(value_as_number) FILTER (WHERE measurement_concept_id = 10) OVER (PARTITION BY person_id)"), |p| {
+            let tens: Vec<_> = p.rows.iter().copied().filter(|r| r.concept == 10).collect();
+            vec![least(&tens); p.rows.len()]
+        }),
+    ]
+}
+
+fn hospital() -> impl Strategy<Value = Hospital> {
+    let value = prop_oneof![
+        6 => (-20_i32..120).prop_map(|v| Some(f64::from(v) / 10.0)),
+        1 => Just(None),
+        2 => prop_oneof![Just(f64::NAN), Just(-f64::NAN), Just(f64::INFINITY), Just(0.0), Just(-0.0), Just(1e300), Just(1e-9), Just(f64::NEG_INFINITY)].prop_map(Some),
+    ];
+    let measurement = (0_i64..6, 9_i64..12, 18_300_i32..18_304, value);
+    prop::collection::vec(measurement, 0..50).prop_map(|measurements| Hospital {
+        persons: (0..6).map(|id| (id, 8507, 1950 + id)).collect(),
+        measurements,
+        ancestors: vec![(10, 10), (10, 11), (1, 10)],
+    })
+}
+
+fn patient(hospital: &Hospital, id: i64) -> Patient {
+    let row = |m: &Measurement| Row {
+        concept: m.1,
+        day: m.2,
+        value: m.3,
+    };
+    let rows = hospital.measurements.iter().filter(|m| m.0 == id);
+    Patient {
+        year: 1950 + id,
+        rows: rows.map(row).collect(),
+        ancestors: hospital.ancestors.clone(),
+    }
+}
+
+/// Rows, and the sum of their values on the grid.
+fn expected(hospital: &Hospital, of: Values) -> [i64; 2] {
+    let values = hospital.persons.iter().map(|p| of(&patient(hospital, p.0)));
+    let values: Vec<_> = values.flatten().collect();
+    let known = values.iter().copied().flatten().filter(|v| !v.is_nan());
+    #[allow(clippy::cast_possible_truncation)]
+    let steps = known.map(|v| (v.clamp(-100.0, 100.0) / 0.01).round_ties_even() as i64);
+    [i64::try_from(values.len()).expect("few"), steps.sum()]
+}
+
+fn statement(rows: &str) -> String {
+    let sql = format!("SELECT COUNT(*) AS n, SUM(v) AS total FROM {rows} rows");
+    template(&sql, DECLARED)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn statements_agree_with_a_plain_reading(hospital in hospital(), batch in 1_usize..20, partitions in 1_usize..4, seed in 1_u64..1000) {
+        for (rows, of) in cases() {
+            let found = answer(&statement(&rows), hospital.shuffled(batch, partitions, seed));
+            let found: Vec<_> = found.values()[0].iter().map(|cells| cells[0]).collect();
+            prop_assert_eq!(found, expected(&hospital, of), "{}", rows);
+        }
+    }
+}
