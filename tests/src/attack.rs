@@ -9,6 +9,7 @@
 //! | [`hospital`] | small hospitals in memory, in any layout |
 //! | [`neighbour`] | how far one patient moves an answer |
 //! | [`gaussian`] | the noise as it should be; distinguishing with it |
+//! | [`node`] | what can be tried on any running node |
 //! | [`plain`] | the same statement without privacy |
 //! | [`random`] | data without pattern |
 //! | [`raw`] | hospitals as files, imported |
@@ -18,6 +19,7 @@ pub mod engine;
 pub mod gaussian;
 pub mod hospital;
 pub mod neighbour;
+pub mod node;
 pub mod plain;
 pub mod random;
 pub mod raw;

@@ -9,7 +9,7 @@ use arrow::datatypes::Int64Type;
 use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
-use arrow_flight::{Action, Criteria, FlightDescriptor, Ticket};
+use arrow_flight::{Action, Criteria, FlightData, FlightDescriptor, Ticket};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures::TryStreamExt as _;
@@ -134,6 +134,13 @@ impl NodeClient {
             claims: claims(&token),
             rows,
         })
+    }
+
+    /// The messages of the node's partial, as they travel.
+    pub async fn messages(&self, ask: &Ask) -> Result<Vec<FlightData>, Failed> {
+        let ticket = Ticket::new(json(ask));
+        let stream = self.flight.clone().do_get(ticket).await?;
+        Ok(stream.into_inner().try_collect().await?)
     }
 
     /// Offers a template.

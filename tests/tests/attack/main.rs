@@ -10,6 +10,7 @@
 //! | [`imports`] | neighbouring files, through import and engine |
 //! | [`keys`] | a key that one patient has |
 //! | [`neighbours`] | any patient, any rows: recorded noise, replayed on the neighbour |
+//! | [`nodes`] | a running node: averaging, refusals, the shape of all it says |
 //! | [`noise`] | is it as much noise as declared, of the right shape, and fresh? |
 //! | [`oracles`] | a row on which SQL fails |
 //! | [`reconstruction`] | 200 secrets from 800 counts |
@@ -24,8 +25,17 @@ mod hospitals;
 mod imports;
 mod keys;
 mod neighbours;
+mod nodes;
 mod noise;
 mod oracles;
 mod reconstruction;
 mod statements;
 mod vocabulary;
+
+use ward_tests::network::Programs;
+
+/// The programs under test.
+const PROGRAMS: Programs = Programs {
+    node: env!("CARGO_BIN_EXE_ward-node-under-test"),
+    coordinator: env!("CARGO_BIN_EXE_ward-coordinator-under-test"),
+};
