@@ -568,8 +568,9 @@ fn names_unit(units: &[&str], argument: Option<&Expr>) -> bool {
 /// A constant of one of the model's types.
 fn literal(expr: &Expr, value: &ScalarValue) -> Result<Scalar, Rule> {
     use DataType::{Boolean, Date32, Float64, Int64, Null, Timestamp, Utf8};
+    let infinite = matches!(value, ScalarValue::Float64(Some(x)) if !x.is_finite());
     match value.data_type() {
-        Null | Boolean | Int64 | Float64 | Utf8 | Date32 | Timestamp(_, None) => {
+        Null | Boolean | Int64 | Float64 | Utf8 | Date32 | Timestamp(_, None) if !infinite => {
             Ok(Scalar::Literal(value.clone()))
         }
         DataType::Interval(_) | DataType::Duration(_) => Err(unsupported(
@@ -580,7 +581,7 @@ fn literal(expr: &Expr, value: &ScalarValue) -> Result<Scalar, Rule> {
         _ => Err(unsupported(
             "this constant",
             expr,
-            "Write whole numbers below 2^63, doubles, texts and dates",
+            "Write whole numbers below 2^63, finite doubles, texts and dates",
         )),
     }
 }

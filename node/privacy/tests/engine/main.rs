@@ -4,13 +4,19 @@
 //! One test binary, because each links DataFusion.
 
 mod answers;
+#[path = "../../examples/fuzz/check.rs"]
+mod check;
 mod executions;
-mod extremes;
 #[path = "../../benches/private_sql/files.rs"]
 mod files;
 mod golden;
+#[path = "../../examples/fuzz/hospital.rs"]
+mod hospital;
+#[path = "../../examples/fuzz/input.rs"]
+mod input;
 mod language;
 mod parts;
+mod replay;
 mod scalars;
 mod session;
 mod statements;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::SchemaProvider;
 
-use crate::extremes;
+use crate::hospital::{self, Layout};
 use crate::support::{Hospital, answer, compile, template};
 
 const PLAIN: &str = "contribution = { max_groups = 1, max_rows_per_group = 2 }";
@@ -233,7 +233,10 @@ const REFUSED: [(&str, &str); 42] = [
 
 #[test]
 fn accepted_expressions_never_fail() {
-    let (none, some) = (extremes::tables(0), extremes::tables(150));
+    let (none, some) = (
+        hospital::tables(Layout::of(0)),
+        hospital::tables(Layout::of(150)),
+    );
     for expression in ACCEPTED {
         let text = counting(expression);
         if let Err(refusal) = compile(&text) {
@@ -289,7 +292,7 @@ async fn extremes_make_partial_expressions_fail() {
     ] {
         let context = SessionContext::new();
         for name in ["person", "measurement"] {
-            let tables = extremes::tables(150);
+            let tables = hospital::tables(Layout::of(150));
             let table = tables.table(name).await.expect("served").expect(name);
             context.register_table(name, table).expect("registered");
         }
