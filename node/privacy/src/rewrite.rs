@@ -16,13 +16,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Result, internal_err};
+use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
+use datafusion::common::{DFSchema, JoinType, Result, internal_err, plan_err};
 use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{
-    Expr, ExprFunctionExt as _, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, ScalarUDF,
-    cast, ident, lit, when,
+    Expr, ExprFunctionExt as _, ExprSchemable as _, Join, LogicalPlan, LogicalPlanBuilder,
+    ScalarUDF, cast, ident, lit, when,
 };
 use datafusion::sql::unparser::plan_to_sql;
 use ward_schemas::plan::TablePlan;
@@ -80,11 +80,42 @@ impl Rewrite {
     /// [`Rewrite::functions`] are defined.
     ///
     /// # Errors
-    /// When DataFusion can't write an operator of the statement as SQL.
+    /// When the statement has no such text: `EXISTS` and `IN` below `OR`.
     pub fn sql(&self) -> std::result::Result<String, RunError> {
-        let statement = plan_to_sql(&self.plan).map_err(|_| RunError::Engine)?;
-        Ok(statement.to_string())
+        let plan = self.plan.clone().transform_up(joined_as_text);
+        let text = plan.and_then(|plan| plan_to_sql(&plan.data));
+        text.map(|t| t.to_string()).map_err(|_| RunError::Text)
     }
+}
+
+/// A join as the writer of SQL text takes it: each side is a subquery (else their filters move out of
+/// them), and semi and anti joins are of the first side's rows. SQL has no join that marks rows.
+fn joined_as_text(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Join(join) = plan else {
+        return Ok(Transformed::no(plan));
+    };
+    let (left, right) = (subquery(&join.left)?, subquery(&join.right)?);
+    let swapped = join.on.iter().cloned().map(|(l, r)| (r, l));
+    let (left, right, on, join_type) = match join.join_type {
+        JoinType::RightSemi => (right, left, swapped.collect(), JoinType::LeftSemi),
+        JoinType::RightAnti => (right, left, swapped.collect(), JoinType::LeftAnti),
+        JoinType::LeftMark | JoinType::RightMark => return plan_err!("a join that marks rows"),
+        other => (left, right, join.on, other),
+    };
+    let join = Join {
+        left,
+        right,
+        on,
+        join_type,
+        ..join
+    };
+    Ok(Transformed::yes(LogicalPlan::Join(join)))
+}
+
+fn subquery(plan: &LogicalPlan) -> Result<Arc<LogicalPlan>> {
+    let columns = plan.schema().columns().into_iter().map(Expr::Column);
+    let plan = LogicalPlanBuilder::from(plan.clone()).project(columns)?;
+    plan.build().map(Arc::new)
 }
 
 const PATIENT: &str = "patient";

@@ -120,6 +120,11 @@ pub enum RunError {
     /// A table is missing, or is not served with the model's columns.
     #[error("the table {0} is not served as the model has it")]
     Table(String),
+    /// A rewrite without SQL text.
+    #[error(
+        "SQL has no join for EXISTS and IN below OR; run the rewrite's plan, or write UNION ALL of both cases"
+    )]
+    Text,
     /// The engine failed.
     #[error("the query engine failed")]
     Engine,

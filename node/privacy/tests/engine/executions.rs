@@ -12,7 +12,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
 use crate::statements::{Statement, hospital, statement};
-use crate::support::{Asked, Hospital, NoNoise, runtime};
+use crate::support::{Asked, NoNoise, runtime};
 use ward_privacy::Execution::{Relational, Streaming};
 use ward_privacy::{FrozenNoise, NoiseSource, Rewrite};
 use ward_schemas::partial::Vectors;
@@ -36,7 +36,7 @@ fn exact() -> NoiseSource {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn both_executions_give_the_same_integers(statement in statement(), hospital in hospital()) {
@@ -53,18 +53,20 @@ proptest! {
         let tables = hospital.tables(16, 2);
         let expected = asked.answer(Streaming, KEY, Arc::clone(&tables), &exact());
         let rewrite = asked.rewrite(KEY, Arc::clone(&tables));
+        prop_assert_eq!(rewrite.sql().is_ok(), statement.has_text());
+        prop_assume!(statement.has_text());
         let found = sums_by_sql(&rewrite, tables.as_ref(), &expected);
         prop_assert_eq!(&expected.values()[0], &found, "{}\n{}", statement.text(), rewrite.sql().expect("text"));
     }
 
     #[test]
     fn no_layout_of_the_rows_matters(
-        statement in statement(), (hospital, shuffled) in layouts(), batch in 1_usize..40, partitions in 1_usize..5,
+        statement in statement(), hospital in hospital(), batch in 1_usize..40, partitions in 1_usize..5, seed: u64,
     ) {
         let asked = Asked::compile(&statement.text());
         let one = asked.answer(Streaming, KEY, hospital.tables(1000, 1), &exact());
         for execution in [Streaming, Relational] {
-            let other = asked.answer(execution, KEY, shuffled.tables(batch, partitions), &exact());
+            let other = asked.answer(execution, KEY, hospital.shuffled(batch, partitions, seed), &exact());
             prop_assert_eq!(&one, &other, "{:?}: {}", execution, statement.text());
         }
     }
@@ -100,22 +102,6 @@ fn sums_by_sql(rewrite: &Rewrite, tables: &dyn SchemaProvider, like: &Vectors) -
         }
     });
     sums
-}
-
-/// A hospital twice, with its rows in other orders.
-fn layouts() -> impl Strategy<Value = (Hospital, Hospital)> {
-    hospital().prop_flat_map(|hospital| {
-        let measurements = Just(hospital.measurements.clone()).prop_shuffle();
-        let persons = Just(hospital.persons.clone()).prop_shuffle();
-        (Just(hospital), measurements, persons).prop_map(|(hospital, measurements, persons)| {
-            let shuffled = Hospital {
-                measurements,
-                persons,
-                ..hospital.clone()
-            };
-            (hospital, shuffled)
-        })
-    })
 }
 
 /// The comparison must find an execution that forgets a limit or the key of the choice.

@@ -65,6 +65,46 @@ const SOURCES: &[Source] = &[
         sql: "(SELECT x.person_id, x.measurement_concept_id, x.measurement_date, CASE WHEN a.ancestor_concept_id = 1 THEN x.value_as_number END AS value_as_number FROM measurement x LEFT JOIN concept_ancestor a ON a.descendant_concept_id = x.measurement_concept_id) m",
         aliases: "m",
     },
+    Source {
+        sql: "(SELECT x.* FROM measurement x WHERE EXISTS (SELECT 1 FROM measurement y WHERE y.person_id = x.person_id AND y.value_as_number > x.value_as_number)) m",
+        aliases: "m",
+    },
+    Source {
+        sql: "(SELECT x.* FROM measurement x WHERE x.value_as_number > 9 OR NOT EXISTS (SELECT 1 FROM person y WHERE y.person_id = x.person_id AND y.gender_concept_id = 8507)) m",
+        aliases: "m",
+    },
+    Source {
+        sql: "(SELECT x.* FROM measurement x WHERE x.measurement_concept_id IN (SELECT descendant_concept_id FROM concept_ancestor WHERE ancestor_concept_id = 1)) m",
+        aliases: "m",
+    },
+    Source {
+        sql: "(SELECT person_id, measurement_concept_id, measurement_date, value_as_number FROM measurement WHERE value_as_number > 4 UNION ALL SELECT person_id, measurement_concept_id + 1, measurement_date, NULL FROM measurement UNION ALL SELECT person_id, gender_concept_id, DATE '2020-02-02', 3.5 FROM person) m",
+        aliases: "m",
+    },
+    Source {
+        sql: "(SELECT DISTINCT person_id, measurement_concept_id, month_of(measurement_date) AS measurement_date, value_as_number FROM measurement) m",
+        aliases: "m",
+    },
+    Source {
+        sql: "(SELECT person_id, measurement_concept_id, MIN(measurement_date) AS measurement_date, SUM(value_as_number) AS value_as_number FROM measurement GROUP BY person_id, measurement_concept_id HAVING COUNT(*) < 9) m",
+        aliases: "m",
+    },
+    Source {
+        sql: "(SELECT person_id, COUNT(*) AS measurement_concept_id, MAX(measurement_date) AS measurement_date, AVG(value_as_number) AS value_as_number FROM measurement GROUP BY person_id) m JOIN person p ON p.person_id = m.person_id",
+        aliases: "mp",
+    },
+    Source {
+        sql: "(SELECT * FROM (SELECT person_id, measurement_concept_id, measurement_date, value_as_number, ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY measurement_date DESC) AS n FROM measurement) x WHERE n <= 3) m",
+        aliases: "m",
+    },
+    Source {
+        sql: "(SELECT person_id, LAG(measurement_concept_id) OVER (PARTITION BY person_id ORDER BY measurement_date) AS measurement_concept_id, measurement_date, AVG(value_as_number) OVER (PARTITION BY person_id ORDER BY measurement_date ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS value_as_number FROM measurement) m",
+        aliases: "m",
+    },
+    Source {
+        sql: "(WITH f AS (SELECT person_id, MIN(measurement_date) AS first FROM measurement GROUP BY person_id) SELECT x.person_id, x.measurement_concept_id, f.first AS measurement_date, x.value_as_number FROM measurement x JOIN f ON f.person_id = x.person_id WHERE x.measurement_date > f.first) m LEFT JOIN person p ON p.person_id = m.person_id",
+        aliases: "mp",
+    },
 ];
 
 const FILTERS: &[&str] = &[
@@ -204,6 +244,11 @@ impl Statement {
             self.filter
         );
         template(&sql, &self.declarations())
+    }
+
+    /// Whether its rewrite can be written as SQL: without joins that mark rows.
+    pub(crate) fn has_text(&self) -> bool {
+        !self.source.sql.contains("OR NOT EXISTS")
     }
 
     fn declarations(&self) -> String {
