@@ -20,15 +20,15 @@ use crate::scalar::Scalar;
 impl Lowering<'_> {
     pub(super) fn window(&mut self, input: &Relation, windows: &[Window]) -> Result<Lowered> {
         let mut rows = self.relation(input)?;
-        let width = rows.columns.len();
         for window in windows {
-            rows = self.over(rows, width, window)?;
+            rows = self.over(rows, window)?;
         }
         Ok(rows)
     }
 
-    /// Adds one window's column. The first `width` columns are the input's.
-    fn over(&mut self, rows: Lowered, width: usize, window: &Window) -> Result<Lowered> {
+    /// Adds one window's column. Those of the windows before it break ties too: rows that are equal
+    /// in the input may have got different values, which must not meet by chance.
+    fn over(&mut self, rows: Lowered, window: &Window) -> Result<Lowered> {
         let kept = rows.columns.len();
         let mut computed: Vec<_> = rows.columns.iter().cloned().map(Expr::Column).collect();
         for scalar in &window.partition {
@@ -50,12 +50,14 @@ impl Lowering<'_> {
         let (columns, computed) = rows.columns.split_at(kept);
         let (partition, computed) = computed.split_at(window.partition.len());
         let (order, argument) = computed.split_at(window.order.len());
-        let ties = if breaks_ties(&window.kind) { width } else { 0 };
+        let ties = if breaks_ties(&window.kind) {
+            columns
+        } else {
+            &[]
+        };
         let over = Over {
             partition: partition.iter().cloned().map(Expr::Column).collect(),
-            order: sorted(window, order)
-                .chain(ties_broken(&columns[..ties]))
-                .collect(),
+            order: sorted(window, order).chain(ties_broken(ties)).collect(),
         };
         let mut values: Vec<_> = columns.iter().cloned().map(Expr::Column).collect();
         let (plan, value) = self.evaluate(rows.plan, &window.kind, argument, &over)?;

@@ -199,6 +199,15 @@ fn cases() -> Vec<(String, Values)> {
             let rows = by_day(p);
             (0..rows.len()).map(|i| greatest(&rows[(i + 2).min(rows.len())..(i + 4).min(rows.len())])).collect()
         }),
+        // Rows that are equal in all columns are numbered twice, in opposite orders.
+        ("(SELECT person_id, 10 * a + b AS v FROM (SELECT person_id, ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY c) AS a, ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY c DESC) AS b FROM (SELECT person_id, measurement_concept_id AS c FROM measurement) m) n WHERE a < 3 AND b < 4)".into(), |p| {
+            let mut rows: Vec<_> = p.rows.iter().map(|r| (r.concept, 0)).collect();
+            rows.sort_unstable();
+            (1..).zip(&mut rows).for_each(|(a, row)| row.1 = a);
+            rows.sort_unstable_by_key(|(c, a)| (-c, *a));
+            let numbered = (1..).zip(rows).filter(|(b, (_, a))| *a < 3 && *b < 4);
+            numbered.map(|(b, (_, a))| Some(f64::from(10 * a + b))).collect()
+        }),
         (window("COUNT(*) OVER (PARTITION BY person_id)"), |p| vec![count(p.rows.len()); p.rows.len()]),
         (window("MIN(value_as_number) FILTER (WHERE measurement_concept_id = 10) OVER (PARTITION BY person_id)"), |p| {
             let tens: Vec<_> = p.rows.iter().copied().filter(|r| r.concept == 10).collect();
