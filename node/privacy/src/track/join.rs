@@ -164,3 +164,77 @@ fn fragment(join: &Join) -> String {
         conditions.join(" AND ")
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The rows of one patient, of two columns.
+    type Rows = Vec<[Option<u8>; 2]>;
+
+    fn rows() -> impl Strategy<Value = Rows> {
+        let value = || prop_oneof![Just(None), (0_u8..3).prop_map(Some)];
+        prop::collection::vec([value(), value()], 0..5)
+    }
+
+    fn subsets(width: usize) -> impl Iterator<Item = Vec<usize>> {
+        (0..1_usize << width).map(move |set| (0..width).filter(|c| set & (1 << c) != 0).collect())
+    }
+
+    fn is_one_given(rows: &[Vec<Option<u8>>], columns: &[usize]) -> bool {
+        let key = |row: &Vec<Option<u8>>| columns.iter().map(|c| row[*c]).collect::<Vec<_>>();
+        let keys: std::collections::BTreeSet<_> = rows.iter().map(key).collect();
+        keys.len() == rows.len()
+    }
+
+    /// All that holds of these rows.
+    fn known(rows: &Rows) -> Multiplicity {
+        let rows: Vec<Vec<_>> = rows.iter().map(|r| r.to_vec()).collect();
+        let keys = subsets(2).filter(|columns| is_one_given(&rows, columns));
+        let known = keys.map(Multiplicity::one_per).reduce(Multiplicity::and);
+        known.unwrap_or_default()
+    }
+
+    fn pairs(
+        kind: JoinKind,
+        left: &Rows,
+        right: &Rows,
+        on: &[(usize, usize)],
+    ) -> Vec<Vec<Option<u8>>> {
+        let meet = |l: &[Option<u8>; 2], r: &[Option<u8>; 2]| {
+            on.iter().all(|(a, b)| l[*a].is_some() && l[*a] == r[*b])
+        };
+        let of_row = |l: &[Option<u8>; 2]| {
+            let met = right.iter().filter(|r| meet(l, r));
+            let mut pairs: Vec<_> = met.map(|r| [*l, *r].concat()).collect();
+            if pairs.is_empty() && kind == JoinKind::Left {
+                pairs.push([*l, [None, None]].concat());
+            }
+            pairs
+        };
+        left.iter().flat_map(of_row).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_known_of_pairs_holds(
+            left in rows(),
+            right in rows(),
+            on in prop::collection::vec((0_usize..2, 0_usize..2), 0..3),
+            kind in prop_oneof![Just(JoinKind::Inner), Just(JoinKind::Left)],
+        ) {
+            let found = pairs(kind, &left, &right, &on);
+            let conditions = Conditions { on, filter: None };
+            if let Some(claimed) = multiplicity(kind, &known(&left), &known(&right), &conditions, 2) {
+                for columns in subsets(4).filter(|c| claimed.is_one_given(c)) {
+                    prop_assert!(is_one_given(&found, &columns), "{columns:?} of {claimed:?}");
+                }
+                for rows in (0..30).filter(|n| claimed.is_at_most(*n)) {
+                    prop_assert!(found.len() as u64 <= rows, "{rows} of {claimed:?}");
+                }
+            }
+        }
+    }
+}

@@ -49,6 +49,28 @@ fn keys_of_the_patient_cost_nothing() {
         "p.gender_concept_id + m.unit_concept_id AS sex",
     );
     assert_eq!(groups(&computed), 5);
+    // What is aggregated to one row a patient, or tested of the patient, is of the patient.
+    let counted = "SELECT s.c AS sex, m.measurement_concept_id AS concept, COUNT(*) AS n FROM measurement m JOIN (SELECT person_id, COUNT(*) AS c FROM measurement GROUP BY person_id) s ON s.person_id = m.person_id GROUP BY 1, 2";
+    assert_eq!(groups(counted), 3);
+    assert_eq!(groups(&counted.replace("JOIN (", "LEFT JOIN (")), 3);
+    let by_visit = counted
+        .replace(
+            "SELECT person_id, COUNT(*)",
+            "SELECT person_id, visit_occurrence_id, COUNT(*)",
+        )
+        .replace("BY person_id)", "BY 1, 2)")
+        .replace(
+            "m.person_id GROUP",
+            "m.person_id AND s.visit_occurrence_id = m.visit_occurrence_id GROUP",
+        );
+    assert_eq!(groups(&by_visit), 5);
+    let over = "SELECT c AS sex, concept, COUNT(*) AS n FROM (SELECT person_id, measurement_concept_id AS concept, COUNT(*) OVER (PARTITION BY person_id) AS c FROM measurement) m GROUP BY 1, 2";
+    assert_eq!(groups(over), 3);
+    let running = over.replace(
+        "PARTITION BY person_id)",
+        "PARTITION BY person_id ORDER BY measurement_date)",
+    );
+    assert_eq!(groups(&running), 5);
 }
 
 /// Statements that are small and whose plans would not be: refused at once.
