@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use ward_schemas::canonical::ContentHash;
-use ward_schemas::finish::Z95;
 use ward_schemas::loss::{EpsilonDelta, Loss};
 use ward_schemas::names::NodeName;
 use ward_schemas::plan::{ColumnContent, Component, ComponentUnit, Noise, Plan, TablePlan};
 use ward_schemas::problem::{ErrorCode, Problem};
 use ward_schemas::rho::Rho;
 use ward_schemas::template::{ExpandedTemplate, TableSpec};
-use ward_schemas::wire::{MeasureWidth, Quote, WIRE_FORMAT};
+use ward_schemas::wire::{Quote, WIRE_FORMAT};
 
 /// What every node said to a quote request.
 pub type Quotes = BTreeMap<NodeName, Result<Quote, Problem>>;
@@ -61,24 +60,6 @@ pub fn choose_plan(
         })
     });
     (agreed, checked)
-}
-
-/// Expected half-widths of the 95 % intervals with `nodes` nodes.
-pub fn widths(agreed: &Agreed, nodes: usize) -> Vec<MeasureWidth> {
-    #[allow(clippy::cast_precision_loss)] // a handful of nodes
-    let spread = Z95 * (nodes as f64).sqrt();
-    let tables = agreed.plan.tables.iter().zip(&agreed.noise);
-    let components = tables.flat_map(|(table, noise)| {
-        let components = table.components.iter().zip(noise);
-        components.map(move |(component, noise)| (table, component, noise))
-    });
-    components
-        .map(|(table, component, noise)| MeasureWidth {
-            table: table.name.clone(),
-            component: component.name.clone(),
-            half_width: spread * noise.sigma.to_f64() * component.unit.step(),
-        })
-        .collect()
 }
 
 fn most_frequent<'a>(quotes: impl Iterator<Item = &'a Quote>) -> Option<ContentHash> {
@@ -258,15 +239,5 @@ mod tests {
             let (agreed, _) = choose([("a", changed)]);
             assert_eq!(agreed, None, "change {i}");
         }
-    }
-
-    #[test]
-    fn widths_grow_with_the_root_of_the_number_of_nodes() {
-        let (agreed, _) = choose([("a", quote("a"))]);
-        let agreed = agreed.expect("agreed");
-        let [one] = widths(&agreed, 1).try_into().expect("one component");
-        let [four] = widths(&agreed, 4).try_into().expect("one component");
-        assert!((four.half_width - 2.0 * one.half_width).abs() < 1e-9);
-        assert!((one.half_width - 19.6).abs() < 0.01, "{one:?}");
     }
 }

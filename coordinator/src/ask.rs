@@ -6,6 +6,7 @@ use chrono::Utc;
 use futures::future::join_all;
 use tokio::sync::mpsc;
 use ward_schemas::ask::{ASK_FORMAT, Ask};
+use ward_schemas::cost::{self, Assumed, USUAL_GROUP};
 use ward_schemas::names::{NodeName, Subject};
 use ward_schemas::parameter::Parameters;
 use ward_schemas::partial::{self, AuditHead, Vectors};
@@ -19,7 +20,7 @@ use ward_schemas::template::ExpandedTemplate;
 use ward_schemas::wire::{AskEvent, AskRequest, NodeQuote, Phase, Quote, QuoteReply};
 
 use crate::accept::{Accepted, Expected, accept_partial};
-use crate::agree::{Agreed, Quotes, choose_plan, widths};
+use crate::agree::{Agreed, Quotes, choose_plan};
 use crate::node::Node;
 use crate::store::Store;
 
@@ -70,13 +71,18 @@ pub(crate) async fn quote(network: &Network, checked: &Checked) -> Result<QuoteR
     let quotes = quotes(network, checked, &witnesses).await;
     let (agreed, quotes) = choose_plan(&checked.template, checked.rho(), quotes);
     let accepting = quotes.values().flatten().count();
-    let widths = agreed.map(|agreed| widths(&agreed, accepting));
+    let assumed = Assumed {
+        nodes: u32::try_from(accepting).unwrap_or(u32::MAX),
+        group: USUAL_GROUP,
+    };
+    let costs = agreed.map(|agreed| cost::measures(&agreed.plan, checked.rho(), assumed));
     let nodes = quotes
         .into_iter()
         .map(|(node, quote)| NodeQuote { node, quote });
     Ok(QuoteReply {
         nodes: nodes.collect(),
-        widths: widths.unwrap_or_default(),
+        assumed,
+        costs: costs.unwrap_or_default(),
     })
 }
 

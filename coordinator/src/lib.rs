@@ -22,7 +22,7 @@ mod store;
 mod testing;
 
 pub use accept::{Accepted, ComponentRow, Expected, Received, accept_partial};
-pub use agree::{Agreed, Quotes, choose_plan, widths};
+pub use agree::{Agreed, Quotes, choose_plan};
 pub use auth::authenticate;
 pub use catalogue::CatalogueError;
 pub use config::{

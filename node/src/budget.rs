@@ -182,7 +182,7 @@ fn explanation(year: Loss) -> String {
 }
 
 /// So many units, rounded up to a tenth.
-fn spent_units(rho: Rho) -> String {
+pub(crate) fn spent_units(rho: Rho) -> String {
     let tenths = rho.units().div_ceil(UNIT / 10);
     match tenths % 10 {
         0 => (tenths / 10).to_string(),

@@ -17,7 +17,6 @@ use ward_node::{InitOptions, Initialised, Node, NodeError, NodeOptions};
 use ward_schemas::canonical::ContentHash;
 use ward_schemas::jws::VerifyingKey;
 use ward_schemas::names::NodeName;
-use ward_schemas::plan::{Plan, TablePlan};
 use ward_schemas::template::TemplateRef;
 
 use crate::progress::Bar;
@@ -290,43 +289,13 @@ fn print_inbox(entries: &[InboxEntry]) {
 }
 
 fn print_template(shown: &Shown) {
-    let Shown { entry, plan } = shown;
+    let Shown { entry, cost } = shown;
     println!("# {} ({})", entry.template.hash, entry.decision.as_str());
     println!("{}", entry.source.trim_end());
-    match plan {
-        Ok(plan) => print_plan(plan),
+    match cost {
+        Ok(cost) => println!("\n{cost}"),
         Err(problem) => println!("\nThe privacy engine refuses it: {problem}"),
     }
-}
-
-fn print_plan(plan: &Plan) {
-    println!("\nOne ask costs a rho of {} at this node:", plan.rho());
-    let noise = plan.noise(plan.rho()).unwrap_or_default();
-    for (table, noise) in plan.tables.iter().zip(&noise) {
-        println!("  table {}: {}", table.name, shape(table));
-        for (component, noise) in table.components.iter().zip(noise) {
-            let step = component.unit.step();
-            let half_width = 1.96 * noise.sigma.to_f64() * step;
-            println!(
-                "    {}: a patient adds at most {} steps of {step} to a cell; ± {half_width:.1} at 95 %",
-                component.name, component.bound
-            );
-        }
-    }
-}
-
-fn shape(table: &TablePlan) -> String {
-    let keys: Vec<_> = table
-        .keys
-        .iter()
-        .map(|key| format!("{} {}", key.domain.len(), key.name))
-        .collect();
-    format!(
-        "{} cells ({}), a patient counts in at most {} of them",
-        table.cells(),
-        keys.join(" × "),
-        table.contribution.max_groups
-    )
 }
 
 async fn audit(steward: &Steward, command: Audit) -> Result<(), NodeError> {

@@ -20,6 +20,7 @@ pub mod audit;
 pub mod budget;
 pub mod clock;
 pub mod config;
+pub mod cost;
 mod engine;
 pub mod error;
 pub mod flight;

@@ -18,6 +18,7 @@ use crate::audit::{self, Event, Record, Verifier};
 use crate::budget::{self, BudgetReport, PermitLine};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::cost::CostReport;
 use crate::engine::Compiled;
 use crate::error::NodeError;
 use crate::keys;
@@ -57,8 +58,8 @@ pub struct Status {
 pub struct Shown {
     /// The inbox entry.
     pub entry: InboxEntry,
-    /// What it would compute, or why the engine refuses it.
-    pub plan: Result<ward_schemas::plan::Plan, ward_schemas::problem::Problem>,
+    /// What an ask of it costs, or why the engine refuses it.
+    pub cost: Result<CostReport, ward_schemas::problem::Problem>,
 }
 
 impl Steward {
@@ -151,14 +152,15 @@ impl Steward {
         Ok(approvals::select(self.templates().await?, selector)?)
     }
 
-    /// One template with its compiled plan.
+    /// One template with what it costs.
     ///
     /// # Errors
     /// When no or several templates are meant, or the vocabulary package isn't there.
     pub async fn show(&self, selector: &str) -> Result<Shown, NodeError> {
         let entry = self.template(selector).await?;
-        let plan = self.compile(&entry).await.map(|c| c.plan().clone());
-        Ok(Shown { entry, plan })
+        let compiled = self.compile(&entry).await;
+        let cost = compiled.map(|c| CostReport(c.plan().clone()));
+        Ok(Shown { entry, cost })
     }
 
     /// Approves a template, if the privacy engine compiles it.

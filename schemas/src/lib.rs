@@ -9,13 +9,14 @@
 //! | [`template`], [`parameter`], [`key`], [`data_key`], [`library`] | tabulation plans and those that ship |
 //! | [`permit`], [`ask`], [`jws`] | who may ask, what is asked, and the signatures under both |
 //! | [`plan`], [`partial`], [`finish`] | integer vectors: layout and noise, merge, final values |
-//! | [`rho`], [`delta`], [`loss`], [`threshold`] | privacy losses and what they pay for, exactly |
+//! | [`rho`], [`delta`], [`loss`], [`threshold`], [`cost`] | privacy losses and what they pay for |
 //! | [`release`] | the merged answer |
 //! | [`wire`], [`problem`] | control messages and typed errors |
 
 pub mod ask;
 pub mod canonical;
 pub mod cdm;
+pub mod cost;
 pub mod data_key;
 pub mod decimal;
 pub mod delta;

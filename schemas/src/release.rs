@@ -303,7 +303,8 @@ fn shown_from(plan: &TablePlan, noise: &[Noise]) -> Option<Threshold> {
     })
 }
 
-fn is_count(plan: &TablePlan, content: &ColumnContent) -> bool {
+/// Whether a column is a count of patients or rows.
+pub(crate) fn is_count(plan: &TablePlan, content: &ColumnContent) -> bool {
     let ColumnContent::Measure {
         expr: Expr::Component { index },
     } = content

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ask::Question;
 use crate::canonical::ContentHash;
+use crate::cost::{Assumed, MeasureCost};
 use crate::loss::{EpsilonDelta, Loss};
 use crate::names::{Ident, NodeName, PermitId, Subject};
 use crate::parameter::{Parameter, RawParameters};
@@ -182,8 +183,11 @@ pub struct AskRequest {
 pub struct QuoteReply {
     /// What each node of the permit says.
     pub nodes: Vec<NodeQuote>,
-    /// Expected half-widths of the 95 % intervals with all accepting nodes.
-    pub widths: Vec<MeasureWidth>,
+    /// What the expected precision is stated for: the accepting nodes, and a usual group. With
+    /// the plan in a quote, [`cost::measures`](crate::cost::measures) states it for others.
+    pub assumed: Assumed,
+    /// The expected precision of every measure; empty where no node accepts.
+    pub costs: Vec<MeasureCost>,
 }
 
 /// What one node says to a quote request.
@@ -194,18 +198,6 @@ pub struct NodeQuote {
     pub node: NodeName,
     /// Its quote, or why it would refuse.
     pub quote: Result<Quote, Problem>,
-}
-
-/// The expected half-width of a component's 95 % interval, in its real unit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MeasureWidth {
-    /// The table.
-    pub table: Ident,
-    /// The component.
-    pub component: String,
-    /// Half-width with all accepting nodes.
-    pub half_width: f64,
 }
 
 /// A line of the answer to `POST /v1/asks` (newline-delimited JSON): progress, then one end.

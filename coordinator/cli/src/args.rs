@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ward_schemas::cost::{USUAL_GROUP, Within};
 use ward_schemas::ehds::Purpose;
 use ward_schemas::jws::VerifyingKey;
 use ward_schemas::names::Ident;
@@ -145,8 +146,12 @@ pub struct QuoteArgs {
     #[command(flatten)]
     pub question: QuestionArgs,
     /// State the precision of means and ratios for groups of this size
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = USUAL_GROUP)]
     pub group_size: u32,
+    /// Find the rho at which this measure's 95 % interval is no wider than ± HALF_WIDTH, as in
+    /// patients=20, and quote it; may be given several times
+    #[arg(long, value_name = "MEASURE=HALF_WIDTH", value_parser = within, conflicts_with = "rho")]
+    pub within: Vec<Within>,
 }
 
 /// `ward ask`.
@@ -256,6 +261,25 @@ pub fn parameter(text: &str) -> Result<(Ident, String), String> {
     Ok((name, value.to_owned()))
 }
 
+/// Reads `MEASURE=HALF_WIDTH`.
+///
+/// # Errors
+/// When there is no `=`, the measure is no name, or the half-width no number above zero.
+pub fn within(text: &str) -> Result<Within, String> {
+    let (column, half_width) = text
+        .split_once('=')
+        .ok_or("write it as MEASURE=HALF_WIDTH, as in patients=20")?;
+    let column = column
+        .parse()
+        .map_err(|e: ward_schemas::names::NameError| e.to_string())?;
+    let half_width = half_width.parse().ok();
+    let half_width = half_width.filter(|h: &f64| h.is_finite() && *h > 0.0);
+    Ok(Within {
+        column,
+        half_width: half_width.ok_or("the half-width is a number above zero, as in 20 or 0.5")?,
+    })
+}
+
 /// Makes a map of parameters.
 ///
 /// # Errors
@@ -349,6 +373,9 @@ mod tests {
         assert!(refuse("ward ask t --permit p --purpose fun").contains("scientific-research"));
         assert!(refuse("ward ask t --permit p --rho=-1").contains("rho"));
         assert!(refuse("ward ask Big --permit p").contains("snake_case"));
+        assert!(refuse("ward quote t --permit p --within patients").contains("patients=20"));
+        assert!(refuse("ward quote t --permit p --within patients=0").contains("above zero"));
+        assert!(refuse("ward quote t --permit p --within p=1 --rho 1").contains("--rho"));
         assert!(refuse("ward permit inspect p --trust abc").contains("ed25519:"));
     }
 }

@@ -8,11 +8,13 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use ward_schemas::ask::{Question, SignedQuestion};
+use ward_schemas::cost::{self, Assumed, CostError};
 use ward_schemas::jws::{JwsError, MessageKind, VerifyingKey};
 use ward_schemas::names::Ident;
 use ward_schemas::release::Release;
+use ward_schemas::rho::Rho;
 use ward_schemas::template::TemplateRef;
-use ward_schemas::wire::{AskRequest, WIRE_FORMAT};
+use ward_schemas::wire::{AskRequest, QuoteReply, WIRE_FORMAT};
 
 use crate::args::{
     self, AskArgs, Cli, Command, Connection, Format, IssueArgs, OutputArgs, PermitCommand,
@@ -93,14 +95,34 @@ async fn quote(
     screen: &mut Screen<'_>,
 ) -> Result<(), CommandError> {
     let client = connect(connection)?;
-    let request = request(&client, &args.question).await?;
-    let reply = client.quote(&request).await?;
+    let mut question = args.question.clone();
+    let mut reply = client.quote(&request(&client, &question).await?).await?;
+    if let Some((rho, assumed)) = price(&reply, args)? {
+        screen.print(&render::price(&args.within, rho, assumed, screen.width))?;
+        question.rho = Some(rho);
+        reply = client.quote(&request(&client, &question).await?).await?;
+    }
     screen.print(&render::quote(
         &reply,
         args.group_size,
         screen.width,
         screen.color,
     ))
+}
+
+/// The ρ at which every wanted precision is reached; none where no precision is wanted, or no node
+/// has given a plan.
+fn price(reply: &QuoteReply, args: &QuoteArgs) -> Result<Option<(Rho, Assumed)>, CostError> {
+    let Some(quote) = reply.nodes.iter().find_map(|n| n.quote.as_ref().ok()) else {
+        return Ok(None);
+    };
+    let assumed = render::assumed(reply, args.group_size);
+    let prices = args
+        .within
+        .iter()
+        .map(|within| cost::rho_for(&quote.plan, within, assumed));
+    let prices: Vec<Rho> = prices.collect::<Result<_, _>>()?;
+    Ok(prices.into_iter().max().map(|rho| (rho, assumed)))
 }
 
 async fn ask(
@@ -320,6 +342,9 @@ pub enum CommandError {
         /// Why.
         source: JwsError,
     },
+    /// A precision that has no price.
+    #[error(transparent)]
+    Cost(#[from] CostError),
     /// A parameter was given twice.
     #[error("the parameter {0} is given twice; give it once")]
     Twice(Ident),

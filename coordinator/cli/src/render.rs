@@ -7,12 +7,11 @@ mod release;
 mod text;
 
 use chrono::{DateTime, Utc};
-use ward_schemas::finish::{Estimate, Expr, Noisy};
+use ward_schemas::cost::{self, Assumed, MeasureCost, Precision, Within};
 use ward_schemas::jws::VerifyingKey;
 use ward_schemas::loss::{EpsilonDelta, Loss};
 use ward_schemas::parameter::{Parameter, RawParameters};
 use ward_schemas::permit::Permit;
-use ward_schemas::plan::{ColumnContent, ComponentUnit, Plan, TablePlan};
 use ward_schemas::problem::Problem;
 use ward_schemas::release::{NodeOutcome, Outcome};
 use ward_schemas::rho::Rho;
@@ -152,12 +151,20 @@ pub fn quote(reply: &QuoteReply, group_size: u32, width: usize, color: bool) -> 
     }
     if let Some(quote) = accepting.first() {
         out += "\n";
-        out += &precision(quote, accepting.len(), group_size, ink);
+        out += &precision(quote, assumed(reply, group_size), ink);
         out += "\n";
         let privacy = privacy(quote.loss, Some(quote.meaning));
         out += &meaning(&privacy, width);
     }
     out
+}
+
+/// The nodes that accept, and groups of this size.
+pub fn assumed(reply: &QuoteReply, group_size: u32) -> Assumed {
+    Assumed {
+        group: group_size,
+        ..reply.assumed
+    }
 }
 
 fn charge(node: &NodeQuote) -> String {
@@ -168,78 +175,58 @@ fn charge(node: &NodeQuote) -> String {
     }
 }
 
-fn precision(quote: &Quote, nodes: usize, group_size: u32, ink: Ink) -> String {
-    let widths = expected_widths(&quote.plan, quote.loss.rho, nodes, group_size);
-    let shown = |width: &ExpectedWidth| match width.half_width {
-        Some(half) if width.count => format!("± {}", number(half.ceil(), 0)),
-        Some(half) => format!("± {} {}", number(half, decimals(half)), width.unit),
-        None => format!("none: noise drowns a group of {group_size}"),
-    };
+fn precision(quote: &Quote, assumed: Assumed, ink: Ink) -> String {
+    let costs = cost::measures(&quote.plan, quote.loss.rho, assumed);
     let columns = [
-        Column::text("table", widths.iter().map(|w| w.table.clone())),
-        Column::text("measure", widths.iter().map(|w| w.measure.clone())),
-        Column::text("95 % interval", widths.iter().map(shown)),
+        Column::text("table", costs.iter().map(|c| c.table.to_string())),
+        Column::text("measure", costs.iter().map(|c| c.column.to_string())),
+        Column::numbers("noise σ", costs.iter().map(sigma)),
+        Column::text("95 % interval", costs.iter().map(|c| interval(c, assumed))),
     ];
-    let nodes = if nodes == 1 {
-        "1 node".into()
-    } else {
-        format!("{nodes} nodes")
-    };
-    let mut out = format!("Expected precision with {nodes}");
-    if widths.iter().any(|w| !w.count) {
-        out += &format!(" (of means and ratios: for groups of {group_size})");
+    let mut out = format!("Expected precision with {}", node_count(assumed.nodes));
+    if costs.iter().any(|c| !c.count) {
+        out += &format!(" (of means and ratios: for groups of {})", assumed.group);
     }
     out + "\n" + &lay_out(&columns, ink)
 }
 
-/// The half-width to expect of one measure.
-struct ExpectedWidth {
-    table: String,
-    measure: String,
-    unit: String,
-    count: bool,
-    half_width: Option<f64>,
-}
-
-/// Half-widths of every measure over a made-up cell: counts are the group's size, sums zero.
-fn expected_widths(plan: &Plan, rho: Rho, nodes: usize, group_size: u32) -> Vec<ExpectedWidth> {
-    let Ok(noise) = plan.noise(rho) else {
-        return Vec::new();
-    };
-    let mut widths = Vec::new();
-    for (table, noise) in plan.tables.iter().zip(&noise) {
-        let cell = table.components.iter().zip(noise);
-        let cell: Vec<_> = cell
-            .map(|(component, noise)| {
-                #[allow(clippy::cast_precision_loss)] // a handful of nodes
-                let variance =
-                    (noise.sigma.to_f64() * component.unit.step()).powi(2) * nodes as f64;
-                Noisy::expected(component, group_size, variance)
-            })
-            .collect();
-        for column in &table.columns {
-            if let ColumnContent::Measure { expr } = &column.content {
-                widths.push(ExpectedWidth {
-                    table: table.name.to_string(),
-                    measure: column.name.to_string(),
-                    unit: printable(&column.unit),
-                    count: is_count(table, expr),
-                    half_width: expr
-                        .estimate(&cell)
-                        .map(|Estimate { half_width, .. }| half_width),
-                });
-            }
-        }
+fn node_count(nodes: u32) -> String {
+    match nodes {
+        1 => "1 node".into(),
+        nodes => format!("{nodes} nodes"),
     }
-    widths
 }
 
-fn is_count(table: &TablePlan, expr: &Expr) -> bool {
-    let Expr::Component { index } = expr else {
-        return false;
-    };
-    let component = table.components.get(*index);
-    component.is_some_and(|c| c.unit == ComponentUnit::One)
+fn sigma(cost: &MeasureCost) -> String {
+    let shown = |p: Precision| number(p.sigma, decimals(p.sigma));
+    cost.precision.map_or_else(String::new, shown)
+}
+
+fn interval(cost: &MeasureCost, assumed: Assumed) -> String {
+    match cost.precision {
+        Some(Precision { half_width, .. }) if cost.count => {
+            format!("± {}", number(half_width.ceil(), 0))
+        }
+        Some(Precision { half_width, .. }) => {
+            let half_width = number(half_width, decimals(half_width));
+            printable(&format!("± {half_width} {}", cost.unit))
+        }
+        None => format!("none: noise drowns a group of {}", assumed.group),
+    }
+}
+
+/// What a precision costs: the ρ that [`quote`] is then asked for.
+pub fn price(within: &[Within], rho: Rho, assumed: Assumed, width: usize) -> String {
+    let wanted = within
+        .iter()
+        .map(|w| format!("{} within ± {}", w.column, w.half_width));
+    let text = format!(
+        "{} at 95 % needs --rho {rho} at each of {} (for groups of {}).",
+        wanted.collect::<Vec<_>>().join(" and "),
+        node_count(assumed.nodes),
+        assumed.group,
+    );
+    wrap(&text, width, "", "") + "\n"
 }
 
 fn meaning(privacy: &str, width: usize) -> String {

@@ -312,7 +312,9 @@ async fn quotes_say_what_each_node_would_charge() {
     let charges: Vec<_> = reply.nodes.iter().map(|n| n.quote.as_ref().ok()).collect();
     let charges: Vec<_> = charges.into_iter().map(|q| q.map(|q| q.charge)).collect();
     assert_eq!(charges, [Some(loss()), Some(loss()), None]);
-    assert!((reply.widths[0].half_width - 27.7).abs() < 0.1);
+    assert_eq!((reply.assumed.nodes, reply.assumed.group), (2, 1000));
+    let precision = reply.costs[0].precision.expect("a precision");
+    assert!((precision.half_width - 27.7).abs() < 0.1);
     assert!(world.nodes[0].witnesses().is_empty(), "nothing was charged");
     world.stop().await;
 }

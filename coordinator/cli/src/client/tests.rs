@@ -164,7 +164,7 @@ async fn the_token_and_the_ask_arrive() {
             .expect("body");
         let ask: AskRequest = serde_json::from_slice(&body).expect("ask");
         log.lock().expect("log").push((token, ask));
-        r#"{"nodes":[],"widths":[]}"#
+        r#"{"nodes":[],"assumed":{"nodes":0,"group":1000},"costs":[]}"#
     };
     let client = client(Router::new().route("/ward/v1/quotes", post(handler))).await;
     client.quote(&request()).await.expect("quote");

@@ -3,11 +3,15 @@ use std::collections::BTreeMap;
 
 use ward_schemas::canonical::ContentHash;
 use ward_schemas::delta::Delta;
+use ward_schemas::finish::{Estimate, Expr};
 use ward_schemas::jws::{JwsError, SigningKey};
 use ward_schemas::key::NoVocabulary;
 use ward_schemas::partial::AuditHead;
 use ward_schemas::permit::Holder;
-use ward_schemas::plan::{Column as PlanColumn, Component, ENGINE_VERSION, KeyColumn, TablePlan};
+use ward_schemas::plan::{
+    Column as PlanColumn, ColumnContent, Component, ComponentUnit, ENGINE_VERSION, KeyColumn, Plan,
+    TablePlan,
+};
 use ward_schemas::problem::ErrorCode;
 use ward_schemas::release::{
     Cell, ComponentNoise, Release, ReleaseColumn, ReleaseTable, Threshold,
@@ -426,7 +430,11 @@ fn quotes() -> QuoteReply {
             node("hospital-b", Ok(accepts("hospital-b", "0"))),
             node("hospital-c", Err(unreachable())),
         ],
-        widths: Vec::new(),
+        assumed: Assumed {
+            nodes: 2,
+            group: 1000,
+        },
+        costs: Vec::new(),
     }
 }
 
@@ -441,15 +449,29 @@ hospital-c would be left out: NODE_UNREACHABLE, hospital-c does not accept
   connections. Ask again later, or tell its operator.
 
 Expected precision with 2 nodes (of means and ratios: for groups of 1000)
-table   measure     95 % interval
-by_sex  patients    ± 40
-by_sex  mean_hba1c  ± 0.33 %
+table   measure     noise σ  95 % interval
+by_sex  patients         20  ± 40
+by_sex  mean_hba1c     0.17  ± 0.33 %
 
 Privacy loss of the ask at each node: ρ 0.005 (by itself ε ≤ 0.47 at δ 1e-6).
 Losses add up over all asks to a node, and a patient known to several nodes
 bears it at each.
 ";
     assert_text(&quote(&quotes(), 1000, 80, false), expected);
+}
+
+#[test]
+fn a_precision_has_its_price() {
+    let within = ["patients=20", "mean_hba1c=0.5"].map(|w| crate::args::within(w).expect(w));
+    let reply = quotes();
+    let assumed = assumed(&reply, 1000);
+    let rho = cost::rho_for(&plan(), &within[0], assumed).expect("a price");
+    let expected = "\
+patients within ± 20 and mean_hba1c within ± 0.5 at 95 % needs
+--rho 0.019207298 at each of 2 nodes (for groups of 1000).
+
+";
+    assert_text(&price(&within, rho, assumed, 66), expected);
 }
 
 #[test]
