@@ -122,6 +122,11 @@ const TEMPLATE: &str = r#"
     contribution = { max_groups = 1, max_rows_per_group = 1 }
 "#;
 
+/// What the plan's thresholds cost.
+fn delta() -> Delta {
+    "2e-7".parse().expect("a delta")
+}
+
 fn plan(template: TemplateRef, source: &Template) -> Plan {
     Plan {
         template,
@@ -134,7 +139,7 @@ fn plan(template: TemplateRef, source: &Template) -> Plan {
             data_key: None,
             contribution: source.tables[0].contribution,
             rho: source.tables[0].rho,
-            delta: source.tables[0].delta,
+            delta: delta(),
             components: vec![Component {
                 name: "n".to_owned(),
                 unit: ComponentUnit::One,
@@ -344,7 +349,10 @@ impl Case {
 #[test]
 fn a_good_ask_is_admitted() {
     let admitted = Case::new(&[]).decide().expect("admitted");
-    assert_eq!(admitted.loss.rho, rho("0.005"));
+    assert_eq!(
+        (admitted.loss.rho, admitted.loss.delta),
+        (rho("0.005"), delta())
+    );
     assert_eq!(admitted.parameters.len(), 1);
     assert_eq!(admitted.who.requester, Some(subject("ada@x")));
     assert_eq!(admitted.who.peer, "coordinator.example");
