@@ -1,7 +1,7 @@
 //! Rebuilds joins and matches.
 
 use datafusion::common::{Column, JoinType, Result};
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
 
 use super::{Lowered, Lowering};
 use crate::relation::{Conditions, JoinKind, MatchKind, Relation};
@@ -73,6 +73,9 @@ impl Lowering<'_> {
         let columns: Vec<_> = left.columns.iter().chain(&right.columns).cloned().collect();
         let filter = conditions.filter.as_ref();
         let filter = filter.map(|f| self.scalar(f, &columns)).transpose()?;
+        // DataFusion wants a condition even where every pair matches.
+        let every_pair = conditions.on.is_empty().then(|| lit(true));
+        let filter = filter.or(every_pair);
         if swapped {
             let keys = (right_on, left_on);
             right.plan.join(left.plan.build()?, kind, keys, filter)
