@@ -111,12 +111,26 @@ impl Tabulation {
         table.rows.iter().map(estimate).collect()
     }
 
-    /// Runs it.
+    /// Runs it as nodes do.
     ///
     /// # Errors
     /// As [`run`] has them.
     pub fn run(
         &self,
+        tables: Arc<dyn SchemaProvider>,
+        rho: Rho,
+        noise: &NoiseSource,
+    ) -> Result<Vectors, RunError> {
+        self.execute(Execution::Streaming, tables, rho, noise)
+    }
+
+    /// Runs it in one of both ways.
+    ///
+    /// # Errors
+    /// As [`run`] has them.
+    pub fn execute(
+        &self,
+        execution: Execution,
         tables: Arc<dyn SchemaProvider>,
         rho: Rho,
         noise: &NoiseSource,
@@ -128,7 +142,7 @@ impl Tabulation {
             rho,
             tables,
             selection_key: &SelectionKey::from_bytes([3; 16]),
-            execution: Execution::Streaming,
+            execution,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let answer = runtime.expect("a runtime").block_on(run(request, noise));
@@ -172,7 +186,8 @@ impl FrozenNoise for Recorder {
     }
 }
 
-/// A template of one table around a statement, with a parameter `$since` (2020-01-01) and `$concept` (10).
+/// A template of one table around a statement, with the parameters `$since` (2020-01-01), `$concept` (10),
+/// `$above` (7.5) and `$all` (false).
 pub fn template(sql: &str, rho: &str, declarations: &str) -> String {
     format!(
         r#"
@@ -190,6 +205,14 @@ default = 2020-01-01
 [parameters.concept]
 type = "concept"
 default = 10
+[parameters.above]
+type = "number"
+minimum = "0"
+maximum = "100"
+default = "7.5"
+[parameters.all]
+type = "boolean"
+default = false
 [[tables]]
 name = "t"
 sql = """{sql}"""

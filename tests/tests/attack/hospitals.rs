@@ -121,7 +121,9 @@ impl Hospital {
             ("person_id", integers(deaths.iter().map(|r| r.0))),
             ("death_date", dates(deaths.iter().map(|r| r.1))),
         ];
+        let concept = [("concept_id", integers([9, 10, 11]))];
         Tables::default()
+            .with("concept", &concept)
             .with("concept_ancestor", &concepts)
             .with("person", &persons)
             .with("visit_occurrence", &visits)
@@ -281,7 +283,7 @@ fn integer() -> impl Strategy<Value = i64> {
 
 fn day() -> impl Strategy<Value = i32> {
     let odd = prop::sample::select(vec![i32::MIN, i32::MIN + 1, -1, 0, i32::MAX]);
-    prop_oneof![6 => DAY - 400..DAY + 400, 1 => odd]
+    prop_oneof![4 => DAY - 2..DAY + 2, 3 => DAY - 400..DAY + 400, 1 => odd]
 }
 
 fn number() -> impl Strategy<Value = Option<f64>> {

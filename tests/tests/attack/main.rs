@@ -32,6 +32,7 @@ mod reconstruction;
 mod statements;
 mod vocabulary;
 
+use proptest::test_runner::Config as ProptestConfig;
 use ward_tests::network::Programs;
 
 /// The programs under test.
@@ -39,3 +40,11 @@ const PROGRAMS: Programs = Programs {
     node: env!("CARGO_BIN_EXE_ward-node-under-test"),
     coordinator: env!("CARGO_BIN_EXE_ward-coordinator-under-test"),
 };
+
+/// So many cases; what fails is printed, and leaves no file behind.
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
+    }
+}

@@ -1,5 +1,7 @@
 //! Statements that the engine accepts, one or more for each thing that it can do.
 
+use std::sync::LazyLock;
+
 use ward_tests::attack::engine::{Tabulation, template};
 
 /// SQL and declarations.
@@ -99,4 +101,61 @@ pub(crate) const STATEMENTS: &[Statement] = &[
 pub(crate) fn compile((sql, declarations): Statement) -> Tabulation {
     let compiled = Tabulation::compile(&template(sql, "0.5", declarations));
     compiled.unwrap_or_else(|refusal| panic!("{sql}\n{refusal}"))
+}
+
+/// The statements above, and all that the engine's golden files accept, by their SQL. What is accepted
+/// tomorrow is attacked tomorrow.
+pub(crate) static ACCEPTED: LazyLock<Vec<(String, Tabulation)>> = LazyLock::new(|| {
+    let mut accepted: Vec<_> = STATEMENTS
+        .iter()
+        .map(|statement| (statement.0.to_owned(), compile(*statement)))
+        .collect();
+    let golden = golden();
+    let golden = golden.iter().filter_map(|(sql, declared)| {
+        let text = template(sql, "0.5", &declarations(declared));
+        Some((sql.clone(), Tabulation::compile(&text).ok()?))
+    });
+    accepted.extend(golden);
+    assert!(
+        accepted.len() > STATEMENTS.len() + 50,
+        "golden files are not read"
+    );
+    accepted
+});
+
+fn golden() -> Vec<(String, String)> {
+    let dir = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../node/privacy/tests/engine/golden"
+    );
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .expect("a directory")
+        .map(|file| file.expect("an entry").path())
+        .collect();
+    files.sort();
+    let mut found = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(file).expect("a file");
+        let golden: toml::Table = text.parse().expect("TOML");
+        let accepted = golden.get("accepted").and_then(toml::Value::as_array);
+        for statement in accepted.into_iter().flatten() {
+            let field = |name| statement.get(name).and_then(toml::Value::as_str);
+            let declared = field("declared").unwrap_or_default();
+            found.push((field("sql").expect("SQL").to_owned(), declared.to_owned()));
+        }
+    }
+    found
+}
+
+/// As the engine's tests read the words in its golden files.
+fn declarations(declared: &str) -> String {
+    match declared {
+        "" => ROWS.to_owned(),
+        "sex" => format!("{ROWS}\nkeys.sex = {{ concepts = [8507, 8532] }}"),
+        "mean" => {
+            format!("{ROWS}\nbounds.mean = {{ lower = \"0\", upper = \"10\", step = \"0.1\" }}")
+        }
+        whole if whole.contains("contribution") => whole.to_owned(),
+        rest => format!("{ROWS}\n{rest}"),
+    }
 }
