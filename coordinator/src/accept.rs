@@ -93,6 +93,7 @@ pub fn accept_partial(expected: &Expected<'_>, received: &Received) -> Result<Ac
     check_claims(expected, &envelope.claims)?;
     check_witness(expected, envelope.audit)?;
     let vectors = vectors(expected.plan, &received.rows)?;
+    check_thresholds(expected, &vectors)?;
     if vectors.digest() != envelope.claims.digest {
         return Err(refused("the integers are not those that the node signed"));
     }
@@ -202,13 +203,41 @@ fn vectors(plan: &Plan, rows: &[ComponentRow]) -> Result<Vectors, Problem> {
 
 /// A hospital's own texts are not trusted: what is not fit for display is refused.
 fn shown(table: &TablePlan, texts: Option<&Vec<String>>) -> Result<Option<ShownValues>, Problem> {
-    let parse = |(key, texts)| ShownValues::parse(key, texts);
-    let shown = table
-        .data_key
-        .as_ref()
-        .zip(texts.map(Vec::as_slice))
-        .map(parse);
-    shown.transpose().map_err(|e| refused(e.to_string()))
+    match (&table.data_key, texts) {
+        (None, None) => Ok(None),
+        (Some(key), Some(texts)) => {
+            let shown = ShownValues::parse(key, texts);
+            shown.map(Some).map_err(|e| refused(e.to_string()))
+        }
+        _ => Err(refused(format!(
+            "table {}: values are shown of keys that come from data, and of no others",
+            table.name
+        ))),
+    }
+}
+
+/// Whether every value that is shown of a key from data has the noisy count that it needs.
+fn check_thresholds(expected: &Expected<'_>, vectors: &Vectors) -> Result<(), Problem> {
+    let noise = expected.plan.noise(expected.rho);
+    let noise = noise.map_err(|e| refused(e.to_string()))?;
+    let tables = expected.plan.tables.iter().zip(&noise);
+    for ((table, noise), components) in tables.zip(vectors.values()) {
+        let counted = table
+            .data_key
+            .as_ref()
+            .and_then(|key| components.get(key.counted));
+        let is_low = |count: &i64| {
+            let threshold = table.threshold(noise);
+            threshold.is_none_or(|t| i128::from(*count) < i128::from(t))
+        };
+        if counted.is_some_and(|counts| counts.iter().any(is_low)) {
+            return Err(refused(format!(
+                "table {}: it shows a value whose count is below the threshold",
+                table.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn refused(detail: impl Into<String>) -> Problem {
@@ -223,6 +252,7 @@ fn refused(detail: impl Into<String>) -> Problem {
 mod tests {
     use super::*;
     use crate::testing::{Answer, node, permit, plan, rho};
+    use ward_schemas::data_key::{DataKey, DataKeyType};
     use ward_schemas::jws::SigningKey;
 
     /// What `accept_partial` says to an answer of hospital a, after `change`.
@@ -287,6 +317,69 @@ mod tests {
         refusal(|a| a.rows.push(a.rows[0].clone()));
         refusal(|a| a.rows[0].component = "rows".into());
         refusal(|a| a.rows[0].values.push(0));
+    }
+
+    /// The plan, with a key whose values come from data in place of the public one.
+    fn by_code() -> Plan {
+        let mut plan = plan();
+        plan.tables[0].keys.clear();
+        plan.tables[0].delta = "1e-9".parse().expect("delta");
+        plan.tables[0].data_key = Some(DataKey {
+            name: "code".parse().expect("name"),
+            from_data: DataKeyType::Text,
+            most: 2,
+            counted: 0,
+        });
+        plan
+    }
+
+    /// What is said to a partial that shows these values, 101 patients of each.
+    fn show(values: Option<&[&str]>, count: i64) -> Result<(), String> {
+        let plan = by_code();
+        let shown = values.map(|values| values.iter().map(|v| (*v).to_owned()).collect());
+        let row = ComponentRow {
+            table: "by_sex".into(),
+            component: "patients".into(),
+            values: vec![count; values.map_or(0, <[_]>::len)],
+            shown,
+        };
+        let key = SigningKey::generate().expect("randomness");
+        let mut answer = Answer::new(&node("a"));
+        answer.claims.plan = plan.hash().expect("hash");
+        answer.rows = vec![row];
+        if let Ok(vectors) = vectors(&plan, &answer.rows) {
+            answer.claims.digest = vectors.digest();
+        }
+        let ring = KeyRing::new([(key.verifying_key(), node("a"))]);
+        let expected = Expected {
+            node: &node("a"),
+            key: &ring,
+            plan_hash: plan.hash().expect("hash"),
+            plan: &plan,
+            parameters: &Parameters::new(),
+            permit: &permit(&[node("a")]),
+            rho: rho(),
+            witness: None,
+        };
+        let accepted = accept_partial(&expected, &answer.sign(&key));
+        accepted.map(|_| ()).map_err(|problem| problem.detail)
+    }
+
+    #[test]
+    fn lists_of_values_that_no_node_makes_are_refused() {
+        assert_eq!(show(Some(&["A", "B"]), 101), Ok(()));
+        assert_eq!(show(Some(&[]), 101), Ok(()));
+        let refusal = |values| show(values, 101).expect_err("refused");
+        assert!(refusal(Some(&["B", "A"])).contains("ascending"));
+        assert!(refusal(Some(&["A", "A"])).contains("ascending"));
+        assert!(refusal(Some(&["A", "B", "C"])).contains("more than 2"));
+        assert!(refusal(Some(&["A", "b\u{202e}"])).contains("invisible"));
+        assert!(refusal(None).contains("values are shown"));
+        let low = show(Some(&["A"]), 40).expect_err("below the threshold");
+        assert!(low.contains("below the threshold"), "{low}");
+        let mut rows = Answer::new(&node("a")).rows;
+        rows[0].shown = Some(vec!["A".into()]);
+        assert!(vectors(&plan(), &rows).is_err());
     }
 
     #[test]

@@ -175,6 +175,7 @@ fn data_key_fits(spec: &TableSpec, table: &TablePlan) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ward_schemas::data_key::{DataKey, DataKeyType};
     use ward_schemas::delta::Delta;
 
     use crate::testing::{node, plan, quote, rho, template};
@@ -222,13 +223,22 @@ mod tests {
     #[test]
     fn a_quote_must_be_of_this_node_ask_and_template() {
         type Change = fn(&mut Quote);
-        let changes: [Change; 9] = [
+        let changes: [Change; 11] = [
             |q| q.node = node("z"),
             |q| q.v = WIRE_FORMAT + 1,
             |q| q.loss.rho = Rho::ZERO,
             |q| q.charge.rho = Rho::from_units(1_000_000_000).expect("rho"),
             |q| q.plan.template.hash = ContentHash::of_bytes(b"other"),
             |q| q.plan.tables[0].keys.clear(),
+            |q| {
+                q.plan.tables[0].data_key = Some(DataKey {
+                    name: "sex".parse().expect("name"),
+                    from_data: DataKeyType::Integer,
+                    most: 10,
+                    counted: 0,
+                });
+            },
+            |q| q.plan.tables[0].columns[0].content = ColumnContent::DataKey,
             |q| q.plan.tables[0].columns[0].content = ColumnContent::Key { index: 7 },
             |q| q.plan.tables[0].rho = Rho::ZERO,
             |q| q.plan.tables[0].delta = Delta::from_units(1).expect("delta"),

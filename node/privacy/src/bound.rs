@@ -22,6 +22,14 @@ impl SelectionKey {
         Self(bytes)
     }
 
+    /// The rank of a patient's group that has no number, but a name.
+    pub(crate) fn rank_of(&self, patient: i64, group: &[u8]) -> u128 {
+        let mut hasher = SipHasher24::new_with_key(&self.0);
+        hasher.write(&patient.to_le_bytes());
+        hasher.write(group);
+        hasher.finish128().as_u128()
+    }
+
     /// The secret by which this patient's groups are ranked.
     pub(crate) fn of_patient(&self, patient: i64) -> PatientKey {
         let mut hasher = SipHasher24::new_with_key(&self.0);

@@ -22,15 +22,17 @@ use datafusion::physical_plan::{
     InputDistributionRequirements, PlanProperties,
 };
 use futures::TryStreamExt as _;
+use ward_schemas::data_key::DataKeyType;
 use ward_schemas::plan::TablePlan;
 
 use crate::bound::SelectionKey;
+use crate::by_value::{self, ByValue, Values};
 use crate::lanes::{Lanes, Reader};
 use crate::measure::{Query, Tally};
 use crate::stream::{Kernel, Partition};
 
 /// Bounds each patient and adds up: one batch a partition, one row a cell, one `Decimal128` column
-/// a tally.
+/// a tally; where a key comes from data, a batch of [`by_value::schema`].
 #[derive(Debug)]
 pub(crate) struct BoundedExec {
     input: Arc<dyn ExecutionPlan>,
@@ -45,6 +47,8 @@ struct Bounding {
     tallies: Vec<Tally>,
     reader: Reader,
     key: SelectionKey,
+    /// Where a key comes from data: the type of its values, which are in the last column.
+    from_data: Option<DataKeyType>,
     schema: SchemaRef,
     /// First and last patient of the partitions that are done.
     ranges: Mutex<Vec<(i64, i64)>>,
@@ -63,12 +67,17 @@ impl BoundedExec {
         };
         let column = |(i, _)| Field::new(format!("t{i}"), DataType::Decimal128(38, 0), false);
         let columns: Vec<_> = query.tallies.iter().enumerate().map(column).collect();
+        let from_data = table.data_key.as_ref().map(|key| key.from_data);
         let bounding = Bounding {
             table: table.clone(),
             tallies: query.tallies.clone(),
             reader,
             key: key.clone(),
-            schema: Arc::new(Schema::new(columns)),
+            schema: match from_data {
+                None => Arc::new(Schema::new(columns)),
+                Some(_) => by_value::schema(query.tallies.len()),
+            },
+            from_data,
             ranges: Mutex::default(),
         };
         Ok(Self::over(input, Arc::new(bounding)))
@@ -100,13 +109,7 @@ impl Bounding {
         mut rows: SendableRecordBatchStream,
         ranged: bool,
     ) -> Result<RecordBatch> {
-        let mut kernel = Kernel::new(
-            self.table.contribution,
-            &self.tallies,
-            self.table.cells(),
-            &self.reader.reads(),
-            self.key.clone(),
-        );
+        let mut pass = self.pass();
         let mut lanes = Lanes::default();
         while let Some(batch) = rows.try_next().await? {
             let patients = batch.column(0).as_primitive::<Int64Type>();
@@ -114,15 +117,43 @@ impl Bounding {
                 return exec_err!("a row without a patient");
             }
             self.reader.read(&batch, &mut lanes);
-            if let Err(error) = kernel.read(patients.values(), &lanes) {
-                return exec_err!("{error}");
-            }
+            pass.read(patients.values(), &lanes, &batch)?;
         }
-        let partition = kernel.finish();
-        if let Some(patients) = partition.patients.filter(|_| ranged) {
+        let (patients, batch) = match pass {
+            Pass::Cells(kernel) => {
+                let partition = kernel.finish();
+                (partition.patients, self.batch(partition)?)
+            }
+            Pass::Values(kernel, _) => {
+                let (patients, totals) = kernel.finish();
+                (patients, by_value::batch(&self.schema, totals)?)
+            }
+        };
+        if let Some(patients) = patients.filter(|_| ranged) {
             self.claim(patients)?;
         }
-        self.batch(partition)
+        Ok(batch)
+    }
+
+    fn pass(&self) -> Pass {
+        let (limits, reads, key) = (
+            self.table.contribution,
+            self.reader.reads(),
+            self.key.clone(),
+        );
+        match self.from_data {
+            None => Pass::Cells(Kernel::new(
+                limits,
+                &self.tallies,
+                self.table.cells(),
+                &reads,
+                key,
+            )),
+            Some(from_data) => Pass::Values(
+                ByValue::new(limits, &self.tallies, self.reader.cells(), &reads, key),
+                from_data,
+            ),
+        }
     }
 
     /// A source that declares ranges is taken at its word only if no two of them overlap.
@@ -142,6 +173,29 @@ impl Bounding {
         });
         let columns = columns.collect::<Result<_>>()?;
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
+}
+
+/// The pass over a partition.
+enum Pass {
+    Cells(Kernel),
+    Values(ByValue, DataKeyType),
+}
+
+impl Pass {
+    fn read(&mut self, patients: &[i64], lanes: &Lanes, batch: &RecordBatch) -> Result<()> {
+        let read = match self {
+            Self::Cells(kernel) => kernel.read(patients, lanes),
+            Self::Values(kernel, from_data) => {
+                let column = batch.columns().last();
+                let values = column.and_then(|column| Values::new(*from_data, column));
+                let Some(values) = values else {
+                    return internal_err!("no column of the key's values");
+                };
+                kernel.read(patients, lanes, &values)
+            }
+        };
+        read.or_else(|error| exec_err!("{error}"))
     }
 }
 

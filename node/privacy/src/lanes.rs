@@ -55,6 +55,11 @@ impl Reader {
         })
     }
 
+    /// How many cells there are.
+    pub(crate) fn cells(&self) -> u32 {
+        self.cells.count()
+    }
+
     /// What each input reads.
     pub(crate) fn reads(&self) -> Vec<Reads> {
         let reads = |input: &InputReader| match input {

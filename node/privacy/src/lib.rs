@@ -17,6 +17,7 @@
 
 pub mod account;
 mod bound;
+mod by_value;
 mod clustered;
 mod context;
 mod functions;
@@ -34,6 +35,7 @@ mod rewrite;
 mod run;
 mod scalar;
 mod session;
+mod show;
 mod stream;
 mod supplied;
 mod syntax;

@@ -21,7 +21,7 @@ use crate::model::Table;
 use crate::relation::{Field, Node, Relation, Role};
 
 /// The rows of a query as a plan whose columns are: the patient, the keys, the inputs but for those
-/// that count every row. An input that is presence is Boolean; one that is a value is its number,
+/// that count every row, the key that comes from data if there is one. An input that is presence is Boolean; one that is a value is its number,
 /// NULL where it doesn't count.
 ///
 /// # Errors
@@ -43,6 +43,9 @@ pub(crate) fn rows(
     }
     for read in query.inputs.iter().filter(|i| !i.is_every_row()) {
         columns.push(lowering.input(read, &input.columns)?);
+    }
+    if let Some(key) = &query.data_key {
+        columns.push(lowering.scalar(key, &input.columns)?);
     }
     let named = columns
         .into_iter()

@@ -1,6 +1,8 @@
 //! The outermost aggregate: group keys, measures and final expressions become the layout of
 //! integer vectors.
 
+mod data_key;
+
 use std::collections::BTreeMap;
 
 use arrow::datatypes::DataType;
@@ -32,6 +34,8 @@ pub(crate) struct Query {
     pub(crate) patient: usize,
     /// One expression a key, in the order of the plan's keys.
     pub(crate) keys: Vec<Scalar>,
+    /// The key that comes from data.
+    pub(crate) data_key: Option<Scalar>,
     /// What is read from each row.
     pub(crate) inputs: Vec<Input>,
     /// How the plan's components follow from the inputs, one each.
@@ -112,7 +116,8 @@ pub(crate) fn compile(
         used_bounds: Vec::new(),
     };
     let columns = compiler.columns(projection)?;
-    let (key_columns, keys) = compiler.keys(&columns, domains)?;
+    let data_key = compiler.data_key(&columns)?;
+    let (key_columns, keys) = compiler.keys(&columns, domains, data_key.as_ref())?;
     compiler.check_declarations(&columns)?;
     let Compiler {
         components,
@@ -120,11 +125,18 @@ pub(crate) fn compile(
         tallies,
         ..
     } = compiler;
+    let declared = spec.contribution.max_groups;
+    let of_row = |key: &data_key::Found| !is_of_patient(&key.scalar, &relation);
+    let max_groups = if data_key.as_ref().is_some_and(of_row) {
+        declared
+    } else {
+        reachable_groups(declared, &key_columns, &keys, &relation)
+    };
     let contribution = Contribution {
-        max_groups: reachable_groups(spec.contribution.max_groups, &key_columns, &keys, &relation),
+        max_groups,
         ..spec.contribution
     };
-    let table = TablePlan {
+    let mut table = TablePlan {
         name: spec.name.clone(),
         keys: key_columns,
         totals: Vec::new(),
@@ -135,13 +147,17 @@ pub(crate) fn compile(
         components,
         columns,
     };
-    let query = Query {
+    let mut query = Query {
         patient: column,
         keys,
+        data_key: None,
         inputs,
         tallies,
         relation,
     };
+    if let Some(key) = data_key {
+        key.add(&mut table, &mut query)?;
+    }
     Ok((table, query))
 }
 
@@ -153,19 +169,20 @@ fn reachable_groups(
     keys: &[Scalar],
     relation: &Relation,
 ) -> u32 {
-    let of_row = |key: &Scalar| {
-        !key.columns()
-            .into_iter()
-            .all(|c| relation.fields[c].of_patient)
-    };
     let reachable = columns
         .iter()
         .zip(keys)
-        .filter(|(_, key)| of_row(key))
+        .filter(|(_, key)| !is_of_patient(key, relation))
         .fold(1_usize, |n, (column, _)| {
             n.saturating_mul(column.domain.len())
         });
     u32::try_from(reachable).unwrap_or(u32::MAX).min(declared)
+}
+
+/// Whether an expression has one value in all rows of a patient.
+fn is_of_patient(scalar: &Scalar, relation: &Relation) -> bool {
+    let mut columns = scalar.columns().into_iter();
+    columns.all(|c| relation.fields[c].of_patient)
 }
 
 fn outermost(plan: &LogicalPlan) -> Result<(&Projection, &Aggregate), Rule> {
@@ -536,9 +553,13 @@ impl Compiler<'_> {
         &self,
         columns: &[Column],
         domains: &BTreeMap<Ident, KeyDomain>,
+        data_key: Option<&data_key::Found>,
     ) -> Result<(Vec<KeyColumn>, Vec<Scalar>), Rule> {
+        let from_data = data_key.map(|key| key.index);
         let keys = self.aggregate.group_expr.iter().enumerate();
-        keys.map(|(index, expr)| self.key(index, expr, columns, domains))
+        let public = keys.filter(|(index, _)| Some(*index) != from_data);
+        public
+            .map(|(index, expr)| self.key(index, expr, columns, domains))
             .collect::<Result<Vec<_>, _>>()
             .map(|pairs| pairs.into_iter().unzip())
     }

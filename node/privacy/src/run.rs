@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type, Schema};
 use datafusion::catalog::SchemaProvider;
-use datafusion::common::DataFusionError;
 use datafusion::common::runtime::SpawnedTask;
+use datafusion::common::{DataFusionError, internal_err};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{LogicalPlan, TableSource};
@@ -18,18 +18,21 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
 use datafusion::physical_planner::DefaultPhysicalPlanner;
 use datafusion::prelude::SessionConfig;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use ward_schemas::data_key::DataKey;
 use ward_schemas::parameter::Parameters;
 use ward_schemas::partial::{NoiseKind, Vectors};
 use ward_schemas::plan::{Noise, TablePlan};
 use ward_schemas::rho::Rho;
 
 use crate::bound::SelectionKey;
+use crate::by_value;
 use crate::clustered::BoundedExec;
 use crate::lower;
 use crate::measure::Query;
 use crate::noise::{NoiseError, NoiseSource};
 use crate::program::Program;
 use crate::rewrite::Rewrite;
+use crate::show;
 
 /// What to run, on what.
 #[derive(Debug)]
@@ -81,13 +84,22 @@ pub async fn run(request: Request<'_>, noise: &NoiseSource) -> Result<NoisyVecto
     let scales = plan.noise(request.rho).map_err(|_| RunError::Rho)?;
     let drawn = draw(&plan.tables, &scales, noise)?;
     let mut answer = Vec::new();
+    let mut all_shown = Vec::new();
     let queries = plan.tables.iter().zip(request.program.queries());
-    for ((table, query), noise) in queries.zip(drawn) {
-        let totals = totals(table, query, &request).await?;
-        answer.push(add(totals, noise));
+    for ((table, query), (drawn, scales)) in queries.zip(drawn.into_iter().zip(&scales)) {
+        let (components, shown) = match drawn {
+            Drawn::Cells(noise) => (add(totals(table, query, &request).await?, noise), None),
+            Drawn::Values(key, drawn) => {
+                let totals = values(table, query, &request).await?;
+                let shown = show::show(table, key, scales, drawn, totals, noise)?;
+                (shown.0, Some(shown.1))
+            }
+        };
+        answer.push(components);
+        all_shown.push(shown);
     }
     Ok(NoisyVectors {
-        vectors: Vectors::new(plan, answer).map_err(|_| RunError::Engine)?,
+        vectors: Vectors::with_shown(plan, answer, all_shown).map_err(|_| RunError::Engine)?,
         noise: noise.kind(),
     })
 }
@@ -96,11 +108,14 @@ pub async fn run(request: Request<'_>, noise: &NoiseSource) -> Result<NoisyVecto
 /// run, too. No data is read, and nothing is drawn.
 ///
 /// # Errors
-/// When a table is missing, or is not served with the model's columns.
+/// When a table is missing, or is not served with the model's columns; when a key comes from data.
 pub async fn rewrite(request: &Request<'_>) -> Result<Vec<Rewrite>, RunError> {
     let mut rewrites = Vec::new();
     let tables = &request.program.plan().tables;
     for (table, query) in tables.iter().zip(request.program.queries()) {
+        if table.data_key.is_some() {
+            return Err(RunError::DataKey);
+        }
         let rows = rows(query, request).await?;
         let rewrite = Rewrite::new(rows, table, query, request.selection_key);
         rewrites.push(rewrite.map_err(|_| RunError::Engine)?);
@@ -125,6 +140,12 @@ pub enum RunError {
         "SQL has no join for EXISTS and IN below OR; run the rewrite's plan, or write UNION ALL of both cases"
     )]
     Text,
+    /// A key that comes from data without a δ.
+    #[error("a key that comes from data needs a delta above zero")]
+    Threshold,
+    /// A key that comes from data in the relational execution.
+    #[error("keys that come from data need the streaming execution")]
+    DataKey,
     /// The engine failed.
     #[error("the query engine failed")]
     Engine,
@@ -132,15 +153,27 @@ pub enum RunError {
 
 type ByComponent<T> = Vec<Vec<T>>;
 
+/// The noise of one table.
+enum Drawn<'a> {
+    /// For each integer.
+    Cells(ByComponent<i64>),
+    /// For as many values of the key that comes from data as may be shown.
+    Values(&'a DataKey, show::Drawn),
+}
+
 /// Draws before any data is read, so that the time an answer takes does not depend on its noise.
-fn draw(
-    tables: &[TablePlan],
+fn draw<'a>(
+    tables: &'a [TablePlan],
     scales: &[Vec<Noise>],
     noise: &NoiseSource,
-) -> Result<Vec<ByComponent<i64>>, RunError> {
-    let of_table = |(table, scales): (&TablePlan, &Vec<Noise>)| {
+) -> Result<Vec<Drawn<'a>>, RunError> {
+    let of_table = |(table, scales): (&'a TablePlan, &Vec<Noise>)| {
+        if let Some(key) = &table.data_key {
+            return Ok(Drawn::Values(key, show::draw(table, key, scales, noise)?));
+        }
         let draw = |scale: &Noise| noise.draw(scale.sigma, table.cells());
-        scales.iter().map(draw).collect::<Result<_, _>>()
+        let drawn = scales.iter().map(draw).collect::<Result<_, _>>();
+        drawn.map(Drawn::Cells)
     };
     Ok(tables
         .iter()
@@ -151,7 +184,6 @@ fn draw(
 
 /// Adds in i128 and saturates: saturation is a function of the noisy value, so it costs nothing.
 fn add(totals: ByComponent<i128>, noise: ByComponent<i64>) -> ByComponent<i64> {
-    let saturate = |x: i128| i64::try_from(x).unwrap_or(if x < 0 { i64::MIN } else { i64::MAX });
     let cells = |(totals, noise): (Vec<i128>, Vec<i64>)| {
         let pairs = totals.into_iter().zip(noise);
         pairs
@@ -159,6 +191,10 @@ fn add(totals: ByComponent<i128>, noise: ByComponent<i64>) -> ByComponent<i64> {
             .collect()
     };
     totals.into_iter().zip(noise).map(cells).collect()
+}
+
+pub(crate) fn saturate(x: i128) -> i64 {
+    i64::try_from(x).unwrap_or(if x < 0 { i64::MIN } else { i64::MAX })
 }
 
 async fn totals(
@@ -172,6 +208,21 @@ async fn totals(
         Execution::Streaming => streaming(rows, table, query, key).await,
         Execution::Relational => relational(rows, table, query, key).await,
     };
+    totals.map_err(|_| RunError::Engine)
+}
+
+/// The bounded sums of each value of the key that comes from data.
+async fn values(
+    table: &TablePlan,
+    query: &Query,
+    request: &Request<'_>,
+) -> Result<show::Totals, RunError> {
+    let rows = rows(query, request).await?;
+    if request.execution == Execution::Relational {
+        return Err(RunError::DataKey);
+    }
+    let key = table.data_key.as_ref().ok_or(RunError::Engine)?;
+    let totals = streaming_values(rows, table, query, key, request.selection_key).await;
     totals.map_err(|_| RunError::Engine)
 }
 
@@ -214,13 +265,49 @@ async fn streaming(
     key: &SelectionKey,
 ) -> Result<ByComponent<i128>, DataFusionError> {
     let state = session();
-    let rows = state.create_physical_plan(&rows).await?;
-    let bounded = Arc::new(BoundedExec::new(rows, table, query, key)?);
-    let plan =
-        DefaultPhysicalPlanner::default().optimize_physical_plan(bounded, &state, |_, _| {})?;
+    let plan = bounded(rows, table, query, key, &state).await?;
     let mut totals = vec![vec![0; table.cells()]; query.tallies.len()];
     execute(plan, &state, |batch| add_partition(&mut totals, batch)).await?;
     Ok(totals)
+}
+
+async fn streaming_values(
+    rows: LogicalPlan,
+    table: &TablePlan,
+    query: &Query,
+    data_key: &DataKey,
+    key: &SelectionKey,
+) -> Result<show::Totals, DataFusionError> {
+    let state = session();
+    let plan = bounded(rows, table, query, key, &state).await?;
+    let mut totals = show::Totals::new();
+    let mut all_read = true;
+    execute(plan, &state, |batch| {
+        let groups = by_value::groups(data_key.from_data, batch);
+        all_read &= groups.is_some();
+        for (value, cell, sums) in groups.into_iter().flatten() {
+            let cells = totals.entry(value).or_default();
+            cells.entry(cell).or_default().add(&sums);
+        }
+    })
+    .await?;
+    if all_read {
+        Ok(totals)
+    } else {
+        internal_err!("a group that no partition writes")
+    }
+}
+
+async fn bounded(
+    rows: LogicalPlan,
+    table: &TablePlan,
+    query: &Query,
+    key: &SelectionKey,
+    state: &SessionState,
+) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let rows = state.create_physical_plan(&rows).await?;
+    let bounded = Arc::new(BoundedExec::new(rows, table, query, key)?);
+    DefaultPhysicalPlanner::default().optimize_physical_plan(bounded, state, |_, _| {})
 }
 
 async fn relational(

@@ -6,6 +6,7 @@
 mod answers;
 #[path = "../../examples/fuzz/check.rs"]
 mod check;
+mod data_keys;
 mod executions;
 #[path = "../../benches/private_sql/files.rs"]
 mod files;
