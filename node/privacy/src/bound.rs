@@ -93,6 +93,8 @@ pub(crate) fn contribution(tally: Tally, seen: &[Seen], limit: u32) -> i128 {
     match tally.kind {
         TallyKind::Patients => i128::from(rows > 0),
         TallyKind::Rows => i128::from(rows.min(u64::from(limit))),
+        // A cell has many of these: see [`picked`].
+        TallyKind::Bins { .. } => 0,
         TallyKind::Sum => scaled(i128::from(sum), rows, limit).clamp(-bound, bound),
     }
 }
@@ -105,6 +107,18 @@ fn scaled(sum: i128, rows: u64, limit: u32) -> i128 {
         return sum;
     }
     (2 * sum * limit + rows).div_euclid(2 * rows)
+}
+
+/// How many of the first `before` of a patient's m rows, in the order of their values, count. With m > L
+/// rows those at the ranks ⌊(2i+1)·m/2L⌋ for i = 0 … L−1 do: spread evenly, so that quantiles stay
+/// where they are. Rank r < b if and only if (2i+1)·m < 2L·b, which holds for ⌈(2L·b − m)/2m⌉ of the i.
+pub(crate) fn picked(before: u64, rows: u64, limit: u32) -> u64 {
+    if rows <= u64::from(limit) {
+        return before;
+    }
+    let (before, rows, limit) = (u128::from(before), u128::from(rows), u128::from(limit));
+    let picked = (2 * limit * before + rows - 1) / (2 * rows);
+    u64::try_from(picked).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -125,6 +139,26 @@ mod tests {
             // |s/kept − sum/rows| ≤ ½/kept
             let error = (s * i128::from(rows) - sum * kept).abs();
             prop_assert!(2 * error <= i128::from(rows));
+        }
+
+        #[test]
+        fn picks_are_the_rows_at_their_ranks(rows in 1_u64..60, limit in 1_u32..12) {
+            let (m, l) = (rows, u64::from(limit));
+            let ranks: Vec<u64> = if m > l {
+                (0..l).map(|i| (2 * i + 1) * m / (2 * l)).collect()
+            } else {
+                (0..m).collect()
+            };
+            for before in 0..=m {
+                let expected = ranks.iter().filter(|r| **r < before).count() as u64;
+                prop_assert_eq!(picked(before, m, limit), expected);
+            }
+            prop_assert!(picked(m, m, limit) <= l);
+        }
+
+        #[test]
+        fn no_number_of_rows_picks_more_than_the_limit(rows in 1_u64.., limit in 1_u32..=100_000) {
+            prop_assert!(picked(rows, rows, limit) <= u64::from(limit));
         }
 
         #[test]

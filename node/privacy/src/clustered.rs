@@ -31,8 +31,8 @@ use crate::lanes::{Lanes, Reader};
 use crate::measure::{Query, Tally};
 use crate::stream::{Kernel, Partition};
 
-/// Bounds each patient and adds up: one batch a partition, one row a cell, one `Decimal128` column
-/// a tally; where a key comes from data, a batch of [`by_value::schema`].
+/// Bounds each patient and adds up: one batch a partition, of one `Decimal128` column, with the totals of
+/// one tally behind those of another; where a key comes from data, a batch of [`by_value::schema`].
 #[derive(Debug)]
 pub(crate) struct BoundedExec {
     input: Arc<dyn ExecutionPlan>,
@@ -65,8 +65,7 @@ impl BoundedExec {
         let Some(reader) = Reader::new(table, query) else {
             return internal_err!("a key domain of mixed types");
         };
-        let column = |(i, _)| Field::new(format!("t{i}"), DataType::Decimal128(38, 0), false);
-        let columns: Vec<_> = query.tallies.iter().enumerate().map(column).collect();
+        let column = Field::new("totals", DataType::Decimal128(38, 0), false);
         let from_data = table.data_key.as_ref().map(|key| key.from_data);
         let bounding = Bounding {
             table: table.clone(),
@@ -74,7 +73,7 @@ impl BoundedExec {
             reader,
             key: key.clone(),
             schema: match from_data {
-                None => Arc::new(Schema::new(columns)),
+                None => Arc::new(Schema::new(vec![column])),
                 Some(_) => by_value::schema(query.tallies.len()),
             },
             from_data,
@@ -122,7 +121,7 @@ impl Bounding {
         let (patients, batch) = match pass {
             Pass::Cells(kernel) => {
                 let partition = kernel.finish();
-                (partition.patients, self.batch(partition)?)
+                (partition.patients, self.batch(&partition)?)
             }
             Pass::Values(kernel, _) => {
                 let (patients, totals) = kernel.finish();
@@ -166,13 +165,13 @@ impl Bounding {
         Ok(())
     }
 
-    fn batch(&self, partition: Partition) -> Result<RecordBatch> {
-        let columns = partition.totals.into_iter().map(|totals| {
-            let column = Decimal128Array::from(totals).with_precision_and_scale(38, 0)?;
-            Ok(Arc::new(column) as _)
-        });
-        let columns = columns.collect::<Result<_>>()?;
-        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    fn batch(&self, partition: &Partition) -> Result<RecordBatch> {
+        let column = Decimal128Array::from(partition.totals.concat());
+        let column = Arc::new(column.with_precision_and_scale(38, 0)?);
+        Ok(RecordBatch::try_new(
+            Arc::clone(&self.schema),
+            vec![column],
+        )?)
     }
 }
 

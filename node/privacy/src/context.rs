@@ -1,4 +1,4 @@
-//! What a statement may name: the tables of the model, Ward's functions, six aggregates. This is
+//! What a statement may name: the tables of the model, Ward's functions, a dozen aggregates. This is
 //! the allow-list; nothing else can be planned.
 
 use std::collections::HashMap;
@@ -9,7 +9,10 @@ use datafusion::common::TableReference;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Result, plan_err};
 use datafusion::functions_aggregate::planner::AggregateFunctionPlanner;
-use datafusion::functions_aggregate::{average, count, min_max, sum};
+use datafusion::functions_aggregate::{
+    approx_median, approx_percentile_cont, average, count, median, min_max, percentile_cont,
+    stddev, sum, variance,
+};
 use datafusion::functions_window::planner::WindowFunctionPlanner;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{
@@ -43,6 +46,14 @@ impl<'a> Context<'a> {
             count::count_udaf(),
             sum::sum_udaf(),
             average::avg_udaf(),
+            variance::var_samp_udaf(),
+            variance::var_pop_udaf(),
+            stddev::stddev_udaf(),
+            stddev::stddev_pop_udaf(),
+            median::median_udaf(),
+            approx_median::approx_median_udaf(),
+            percentile_cont::percentile_cont_udaf(),
+            approx_percentile_cont::approx_percentile_cont_udaf(),
             min_max::min_udaf(),
             min_max::max_udaf(),
         ];
@@ -50,10 +61,7 @@ impl<'a> Context<'a> {
             model,
             options,
             functions: functions.map(|f| (f.name().to_owned(), f)).collect(),
-            aggregates: aggregates
-                .into_iter()
-                .map(|f| (f.name().to_owned(), f))
-                .collect(),
+            aggregates: aggregates.iter().flat_map(by_name).collect(),
             windows: windows::all()
                 .into_iter()
                 .map(|f| (f.name().to_owned(), f))
@@ -65,6 +73,15 @@ impl<'a> Context<'a> {
             ],
         }
     }
+}
+
+/// Under its name and its other names.
+fn by_name(function: &Arc<AggregateUDF>) -> Vec<(String, Arc<AggregateUDF>)> {
+    let names = [function.name()].into_iter();
+    let names = names.chain(function.aliases().iter().map(String::as_str));
+    names
+        .map(|name| (name.to_owned(), Arc::clone(function)))
+        .collect()
 }
 
 impl ContextProvider for Context<'_> {

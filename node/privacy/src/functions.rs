@@ -110,6 +110,11 @@ pub(crate) fn remainder() -> Arc<ScalarUDF> {
     udf(&numbers::REMAINDER)
 }
 
+/// A double, or NULL where it is NaN.
+pub(crate) fn unless_nan() -> Arc<ScalarUDF> {
+    udf(&numbers::UNLESS_NAN)
+}
+
 /// `day_of(timestamp)`: its date. Total: every day that 64 bits of microseconds reach has a number.
 pub(crate) fn day_of() -> Arc<ScalarUDF> {
     udf(&dates::DAY_OF)

@@ -64,7 +64,9 @@ impl Reader {
     pub(crate) fn reads(&self) -> Vec<Reads> {
         let reads = |input: &InputReader| match input {
             InputReader::EveryRow => Reads::EveryRow,
-            InputReader::Presence | InputReader::Value { .. } => Reads::Lane,
+            InputReader::Presence | InputReader::Value { .. } | InputReader::Square { .. } => {
+                Reads::Lane
+            }
         };
         self.inputs.iter().map(reads).collect()
     }
@@ -83,6 +85,10 @@ impl Reader {
                 InputReader::Value { grid, origin } => {
                     let value = |c: &ArrayRef| lane.values(c, grid, *origin);
                     columns.by_ref().take(1).for_each(value);
+                }
+                InputReader::Square { grid } => {
+                    let square = |c: &ArrayRef| lane.squares(c, grid);
+                    columns.by_ref().take(1).for_each(square);
                 }
             }
         }
@@ -380,6 +386,7 @@ enum InputReader {
     EveryRow,
     Presence,
     Value { grid: Grid, origin: i64 },
+    Square { grid: Grid },
 }
 
 impl InputReader {
@@ -391,6 +398,7 @@ impl InputReader {
                 grid: *grid,
                 origin: *origin,
             },
+            InputKind::Square { grid, .. } => Self::Square { grid: *grid },
         }
     }
 }
@@ -419,6 +427,17 @@ impl Lane {
             grid.integers(values, origin, &mut self.values, &mut self.counts);
         }
         self.drop_nulls(column.nulls());
+    }
+
+    /// Squares relative to the grid's centre, less half of the largest.
+    pub(crate) fn squares(&mut self, column: &ArrayRef, grid: &Grid) {
+        self.values(column, grid, grid.centre());
+        // The bound of a component keeps squares far below this.
+        let half = i64::try_from(grid.half_square()).unwrap_or(i64::MAX);
+        for (value, count) in self.values.iter_mut().zip(&self.counts) {
+            let square = value.saturating_mul(*value).saturating_sub(half);
+            *value = if *count > 0 { square } else { 0 };
+        }
     }
 
     fn drop_nulls(&mut self, nulls: Option<&NullBuffer>) {

@@ -178,7 +178,7 @@ impl Lowering<'_> {
                     Some(filter) => filter.and(present),
                 })
             }
-            InputKind::Value { scalar, .. } => {
+            InputKind::Value { scalar, .. } | InputKind::Square { scalar, .. } => {
                 let value = self.scalar(scalar, columns)?;
                 Ok(match filter {
                     None => value,

@@ -159,9 +159,9 @@ pub enum Rule {
         /// The values' type.
         declared: &'static str,
     },
-    /// A sum or mean without bounds.
+    /// A sum, mean, variance or quantile without bounds.
     #[error(
-        "{column} sums or averages values without bounds, and one patient could move it at will. Declare bounds.{column} = {{ lower = \"…\", upper = \"…\", step = \"…\" }}"
+        "{column} measures values without bounds, and one patient could move it at will. Declare bounds.{column} = {{ lower = \"…\", upper = \"…\", step = \"…\" }}"
     )]
     BoundsMissing {
         /// Output column.
@@ -169,15 +169,43 @@ pub enum Rule {
     },
     /// Bounds for a column that sums nothing.
     #[error(
-        "bounds.{column} is declared, and no SUM or AVG in a column of that name needs it. Remove it"
+        "bounds.{column} is declared, and no sum, mean, variance or quantile in a column of that name needs it. Remove it"
     )]
     BoundsUnused {
         /// Declared name.
         column: Ident,
     },
+    /// A weight for what is no measure.
+    #[error(
+        "weights.{column} is declared, and no measure is in a column of that name. Remove it, or name the measure so"
+    )]
+    WeightUnused {
+        /// Declared name.
+        column: Ident,
+    },
+    /// Totals that would count a patient several times.
+    #[error(
+        "totals over {key} would count a patient in {measure} once for each value of {key} that they have. Count rows with COUNT(*), or total over keys that have one value a patient, such as sex"
+    )]
+    TotalsPatients {
+        /// The key.
+        key: Ident,
+        /// What counts patients.
+        measure: String,
+    },
+    /// A quantile over too fine a grid.
+    #[error(
+        "{column}: a quantile over {points} points of its grid; the limit is 4096. Use a wider step, or bounds that are closer"
+    )]
+    QuantilePoints {
+        /// Output column.
+        column: String,
+        /// How many points its grid has.
+        points: u64,
+    },
     /// Bounds times rows that leave the range of exact sums.
     #[error(
-        "{column}: the bounds times max_rows_per_group exceed 2^40 steps. Use a wider step or fewer rows"
+        "{column}: the bounds (squared, for a variance) times max_rows_per_group exceed 2^40 steps. Use a wider step or fewer rows"
     )]
     BoundsWide {
         /// Output column.

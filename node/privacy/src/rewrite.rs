@@ -17,12 +17,14 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
-use datafusion::common::{DFSchema, JoinType, Result, internal_err, plan_err};
+use datafusion::common::{DFSchema, JoinType, Result, ScalarValue, internal_err, plan_err};
 use datafusion::functions_aggregate::expr_fn::{count, sum};
+use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::functions_window::expr_fn::row_number;
+use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{
     Expr, ExprFunctionExt as _, ExprSchemable as _, Join, LogicalPlan, LogicalPlanBuilder,
-    ScalarUDF, cast, ident, lit, when,
+    ScalarUDF, WindowFrame, WindowFrameBound, WindowFrameUnits, cast, ident, lit, when,
 };
 use datafusion::sql::unparser::plan_to_sql;
 use ward_schemas::plan::TablePlan;
@@ -36,9 +38,12 @@ use crate::supplied;
 /// The bounded sums of one table as a relational plan: what [`Execution::Relational`] runs, for
 /// engines other than this process.
 ///
-/// Its result has a row for each cell in which somebody has rows: the cell's index (`Int64`), then for
-/// each component in the order of the plan what all patients add to it (`Decimal(38, 0)`); a cell
-/// without a row has zeros. **These sums are exact.** Whoever sees them sees the patients' data:
+/// Its result has a row for each cell in which somebody has rows: the cell's index (`Int64`), 0 (`Int64`),
+/// then for each component in the order of the plan what all patients add to it (`Decimal(38, 0)`); a
+/// cell without a row has zeros. The levels of a quantile's tree have one column together, which is 0
+/// there; for each cell and point of the grid at which somebody has rows there is one row more, with the
+/// point's index in the second column and the count in that one: a node of the tree is a sum of
+/// such counts. **These sums are exact.** Whoever sees them sees the patients' data:
 /// noise of [`ward_schemas::plan::Plan::noise`] must be added before they go anywhere.
 ///
 /// [`Execution::Relational`]: crate::Execution::Relational
@@ -58,9 +63,16 @@ impl Rewrite {
     ) -> Result<Self> {
         let rewriting = Rewriting { table, query };
         let read = rewriting.read(rows)?;
-        let grouped = rewriting.group(read, key)?;
+        let grouped = rewriting.group(read.clone(), key)?;
         let kept = rewriting.keep(grouped)?;
-        let plan = rewriting.add_up(kept)?.build()?;
+        let mut sums = rewriting.add_up(kept.clone())?;
+        for (j, tally) in query.tallies.iter().enumerate() {
+            if matches!(tally.kind, TallyKind::Bins { .. }) {
+                let counts = rewriting.count_by_value(j, tally, &read, &kept)?;
+                sums = sums.union(counts.build()?)?;
+            }
+        }
+        let plan = sums.build()?;
         let functions = functions_of(&plan)?;
         Ok(Self { plan, functions })
     }
@@ -122,6 +134,11 @@ const PATIENT: &str = "patient";
 const CELL: &str = "cell";
 const RANK: &str = "group_rank";
 const PLACE: &str = "place";
+const POINT: &str = "point";
+/// Rows of a patient at a value; those up to there; all of them.
+const ROWS: &str = "value_rows";
+const BEHIND: &str = "rows_up_to";
+const ALL: &str = "rows_of_patient";
 
 /// The column of what an input reads from a row: NULL where the row doesn't count.
 fn value(input: usize) -> String {
@@ -205,6 +222,10 @@ impl Rewriting<'_> {
     fn steps(&self, index: usize, input: &Input, column: &Expr, schema: &DFSchema) -> Result<Expr> {
         match &input.kind {
             InputKind::Presence(_) => when(column.clone(), lit(1_i64)).end(),
+            InputKind::Square { grid, .. } => {
+                let squares = supplied::squares(index, column.get_type(schema)?, *grid);
+                Ok(squares.call(vec![column.clone()]))
+            }
             InputKind::Value { grid, origin, .. } => {
                 let steps = supplied::steps(index, column.get_type(schema)?, *grid, *origin);
                 Ok(steps.call(vec![column.clone()]))
@@ -265,13 +286,88 @@ impl Rewriting<'_> {
         }
         let added = groups.project(parts)?.alias("parts")?;
         let added = added.aggregate([ident(CELL)], sums)?;
-        let columns = added.schema().columns();
-        added.project(columns.into_iter().map(Expr::Column))
+        let columns = added.schema().columns().into_iter().map(Expr::Column);
+        let mut columns: Vec<_> = columns.collect();
+        columns.insert(1, lit(0_i64).alias(POINT));
+        added.project(columns)
+    }
+
+    /// How many rows count at each value, in the cells that patients keep.
+    fn count_by_value(
+        &self,
+        index: usize,
+        tally: &Tally,
+        rows: &LogicalPlanBuilder,
+        kept: &LogicalPlanBuilder,
+    ) -> Result<LogicalPlanBuilder> {
+        let value = || ident(value(tally.input));
+        let groups = [ident(PATIENT).alias("p"), ident(CELL).alias("c")];
+        let groups = kept
+            .clone()
+            .project(groups)?
+            .alias("kept_groups")?
+            .build()?;
+        let found = rows
+            .clone()
+            .filter(value().is_not_null())?
+            .aggregate(
+                [ident(PATIENT), ident(CELL), value()],
+                [count(lit(1_i64)).alias(ROWS)],
+            )?
+            .project(
+                [PATIENT, CELL, ROWS]
+                    .map(ident)
+                    .into_iter()
+                    .chain([value()]),
+            )?
+            .alias("rows_by_value")?
+            .join(
+                groups,
+                JoinType::Inner,
+                (vec![PATIENT, CELL], vec!["p", "c"]),
+                None,
+            )?;
+        // All windows of one operator have one order.
+        let running = || {
+            Expr::from(WindowFunction::new(sum_udaf(), vec![ident(ROWS)]))
+                .partition_by(vec![ident(PATIENT), ident(CELL)])
+                .order_by(vec![value().sort(true, false)])
+        };
+        let whole = WindowFrame::new_bounds(
+            WindowFrameUnits::Rows,
+            WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
+            WindowFrameBound::Following(ScalarValue::UInt64(None)),
+        );
+        let all = running().window_frame(whole).build()?.alias(ALL);
+        let behind = running().build()?.alias(BEHIND);
+        let placed = found.window([all, behind])?;
+        let columns = [CELL, ROWS, BEHIND, ALL].map(ident).into_iter();
+        let placed = placed.project(columns.chain([value().alias(POINT)]))?;
+        let limit = self.table.contribution.max_rows_per_group;
+        // Sums that other engines have as a wider type.
+        let [rows, behind, all] = [ROWS, BEHIND, ALL].map(|c| cast(ident(c), DataType::Int64));
+        let picks = supplied::picks(limit).call(vec![behind.clone() - rows, behind, all]);
+        let picks = [ident(CELL), ident(POINT), picks.alias(total(index))];
+        let picks = placed
+            .alias("placed_rows")?
+            .project(picks)?
+            .alias("picks")?;
+        let sums = [sum(ident(total(index))).alias(total(index))];
+        let counts = picks.aggregate([ident(CELL), ident(POINT)], sums)?;
+        let columns = (0..self.query.tallies.len()).map(|j| {
+            if j == index {
+                ident(total(j))
+            } else {
+                zero().alias(total(j))
+            }
+        });
+        counts.project([ident(CELL), ident(POINT)].into_iter().chain(columns))
     }
 
     fn part(&self, index: usize, tally: &Tally) -> Expr {
         let limit = self.table.contribution.max_rows_per_group;
         let sum = match tally.kind {
+            TallyKind::Bins { .. } => return zero(),
             // Which other engines have as a wider type.
             TallyKind::Sum => cast(ident(summed(tally.input)), DataType::Int64),
             TallyKind::Patients | TallyKind::Rows => lit(0_i64),
@@ -279,4 +375,8 @@ impl Rewriting<'_> {
         let part = supplied::part(index, *tally, limit);
         part.call(vec![ident(counted(tally.input)), sum])
     }
+}
+
+fn zero() -> Expr {
+    lit(ScalarValue::Decimal128(Some(0), 38, 0))
 }

@@ -21,14 +21,14 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use ward_schemas::data_key::DataKey;
 use ward_schemas::parameter::Parameters;
 use ward_schemas::partial::{NoiseKind, Vectors};
-use ward_schemas::plan::{Noise, TablePlan};
+use ward_schemas::plan::{Component, Noise, TablePlan};
 use ward_schemas::rho::Rho;
 
 use crate::bound::SelectionKey;
 use crate::by_value;
 use crate::clustered::BoundedExec;
 use crate::lower;
-use crate::measure::Query;
+use crate::measure::{Query, Source};
 use crate::noise::{NoiseError, NoiseSource};
 use crate::program::Program;
 use crate::rewrite::Rewrite;
@@ -171,8 +171,11 @@ fn draw<'a>(
         if let Some(key) = &table.data_key {
             return Ok(Drawn::Values(key, show::draw(table, key, scales, noise)?));
         }
-        let draw = |scale: &Noise| noise.draw(scale.sigma, table.cells());
-        let drawn = scales.iter().map(draw).collect::<Result<_, _>>();
+        let draw = |(component, scale): (&Component, &Noise)| {
+            noise.draw(scale.sigma, table.cells() * component.width())
+        };
+        let components = table.components.iter().zip(scales);
+        let drawn = components.map(draw).collect::<Result<_, _>>();
         drawn.map(Drawn::Cells)
     };
     Ok(tables
@@ -208,7 +211,29 @@ async fn totals(
         Execution::Streaming => streaming(rows, table, query, key).await,
         Execution::Relational => relational(rows, table, query, key).await,
     };
-    totals.map_err(|_| RunError::Engine)
+    let totals = totals.map_err(|_| RunError::Engine)?;
+    Ok(query
+        .sources
+        .iter()
+        .map(|source| source.of(&totals, query))
+        .collect())
+}
+
+impl Source {
+    /// The component's integers: the tally's own, or a level of the tree over them.
+    fn of(&self, totals: &[Vec<i128>], query: &Query) -> Vec<i128> {
+        let cells = totals[self.tally].chunks(query.tallies[self.tally].width());
+        let nodes = cells.flat_map(|cell| cell.chunks(self.span.max(1)));
+        nodes.map(|node| node.iter().sum()).collect()
+    }
+}
+
+/// Zeros in the shape of the tallies.
+fn zeros(table: &TablePlan, query: &Query) -> Vec<Vec<i128>> {
+    let tallies = query.tallies.iter();
+    tallies
+        .map(|t| vec![0; table.cells() * t.width()])
+        .collect()
 }
 
 /// The bounded sums of each value of the key that comes from data.
@@ -266,7 +291,7 @@ async fn streaming(
 ) -> Result<ByComponent<i128>, DataFusionError> {
     let state = session();
     let plan = bounded(rows, table, query, key, &state).await?;
-    let mut totals = vec![vec![0; table.cells()]; query.tallies.len()];
+    let mut totals = zeros(table, query);
     execute(plan, &state, |batch| add_partition(&mut totals, batch)).await?;
     Ok(totals)
 }
@@ -319,8 +344,11 @@ async fn relational(
     let state = session();
     let rewrite = Rewrite::new(rows, table, query, key)?;
     let plan = state.create_physical_plan(rewrite.plan()).await?;
-    let mut totals = vec![vec![0; table.cells()]; query.tallies.len()];
-    execute(plan, &state, |batch| add_cells(&mut totals, batch)).await?;
+    let mut totals = zeros(table, query);
+    execute(plan, &state, |batch| {
+        add_cells(&mut totals, query, batch);
+    })
+    .await?;
     Ok(totals)
 }
 
@@ -367,21 +395,31 @@ fn session() -> SessionState {
 }
 
 fn add_partition(totals: &mut ByComponent<i128>, batch: &RecordBatch) {
-    for (totals, column) in totals.iter_mut().zip(batch.columns()) {
-        let column = column.as_primitive::<Decimal128Type>();
-        for (total, value) in totals.iter_mut().zip(column.values()) {
-            *total += value;
-        }
+    let column = batch.column(0).as_primitive::<Decimal128Type>();
+    for (total, value) in totals.iter_mut().flatten().zip(column.values()) {
+        *total += value;
     }
 }
 
-/// A batch of some cells' sums.
-fn add_cells(totals: &mut ByComponent<i128>, batch: &RecordBatch) {
-    let cells = batch.column(0).as_primitive::<Int64Type>().values();
-    for (totals, column) in totals.iter_mut().zip(&batch.columns()[1..]) {
+/// A batch of some cells' sums: see [`Rewrite`].
+fn add_cells(totals: &mut ByComponent<i128>, query: &Query, batch: &RecordBatch) {
+    let of = |column: usize| {
+        batch
+            .column(column)
+            .as_primitive::<Int64Type>()
+            .values()
+            .iter()
+    };
+    let columns = batch.columns()[2..].iter().zip(&query.tallies);
+    for (totals, (column, tally)) in totals.iter_mut().zip(columns) {
         let column = column.as_primitive::<Decimal128Type>();
-        for (cell, value) in cells.iter().zip(column.values()) {
-            let total = usize::try_from(*cell).ok().and_then(|c| totals.get_mut(c));
+        for ((cell, point), value) in of(0).zip(of(1)).zip(column.values()) {
+            let place = usize::try_from(*cell)
+                .ok()
+                .zip(usize::try_from(*point).ok());
+            let place = place.filter(|(_, point)| *point < tally.width());
+            let total =
+                place.and_then(|(cell, point)| totals.get_mut(cell * tally.width() + point));
             total.into_iter().for_each(|total| *total += value);
         }
     }

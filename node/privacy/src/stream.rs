@@ -1,8 +1,11 @@
 //! The streaming execution: bounds patients one after the other, in one pass over rows that come
 //! clustered by patient. Memory does not grow with the number of patients.
 
+mod histogram;
+
 use ward_schemas::template::Contribution;
 
+use self::histogram::Histogram;
 use crate::bound::{Seen, SelectionKey, contribution};
 use crate::lanes::{Lane, Lanes};
 use crate::measure::Tally;
@@ -11,7 +14,8 @@ use crate::measure::Tally;
 #[derive(Debug)]
 pub(crate) struct Kernel {
     limits: Contribution,
-    tallies: Vec<Tally>,
+    /// The tallies of one integer a cell, each with its place among all.
+    tallies: Vec<(usize, Tally)>,
     key: SelectionKey,
     inputs: usize,
     /// The inputs that count every row.
@@ -27,7 +31,9 @@ pub(crate) struct Kernel {
     touched: Touched,
     /// Where more cells are touched than a patient may keep.
     ranked: Vec<(u64, u32)>,
-    /// By tally, then cell.
+    /// The current patient's rows by value, of the tallies that want that.
+    histograms: Vec<Histogram>,
+    /// By tally, then cell, then the tally's integers.
     totals: Vec<Vec<i128>>,
 }
 
@@ -50,7 +56,7 @@ pub(crate) struct Unclustered;
 pub(crate) struct Partition {
     /// Its first and last patient.
     pub(crate) patients: Option<(i64, i64)>,
-    /// Sums of bounded contributions, by tally, then cell.
+    /// Sums of bounded contributions, by tally, then cell, then the tally's integers.
     pub(crate) totals: Vec<Vec<i128>>,
 }
 
@@ -69,7 +75,9 @@ impl Kernel {
         Self {
             every_row: every_row.collect(),
             limits,
-            tallies: tallies.to_vec(),
+            histograms: Histogram::of_tallies(tallies, cells),
+            totals: tallies.iter().map(|t| vec![0; cells * t.width()]).collect(),
+            tallies: Histogram::without(tallies),
             key,
             inputs,
             patient: None,
@@ -78,7 +86,6 @@ impl Kernel {
             seen: vec![Seen::default(); (cells + 1) * inputs],
             touched: Touched::new(cells),
             ranked: Vec::new(),
-            totals: vec![vec![0; cells]; tallies.len()],
         }
     }
 
@@ -123,6 +130,9 @@ impl Kernel {
         for (i, lane) in lanes.inputs.iter().enumerate() {
             self.read_lane(i, lane, groups, start..end);
         }
+        for histogram in &mut self.histograms {
+            histogram.read(groups, lanes, start..end);
+        }
     }
 
     fn read_lane(
@@ -154,14 +164,18 @@ impl Kernel {
             return;
         };
         self.choose(patient);
+        let limit = self.limits.max_rows_per_group;
+        for histogram in &mut self.histograms {
+            histogram.leave(&self.rows, limit, &mut self.totals);
+        }
         for group in self.touched.groups() {
             let cell = *group as usize;
             let seen = &mut self.seen[cell * self.inputs..(cell + 1) * self.inputs];
             for input in &self.every_row {
                 seen[*input].rows = self.rows[cell];
             }
-            for (total, tally) in self.totals.iter_mut().zip(&self.tallies) {
-                total[cell] += contribution(*tally, seen, self.limits.max_rows_per_group);
+            for (place, tally) in &self.tallies {
+                self.totals[*place][cell] += contribution(*tally, seen, limit);
             }
             seen.fill(Seen::default());
             self.rows[cell] = 0;

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 };
 use ward_schemas::decimal::Grid;
 
-use crate::bound::{Seen, SelectionKey, contribution};
+use crate::bound::{Seen, SelectionKey, contribution, picked};
 use crate::lanes::{Cells, Lane};
 use crate::measure::Tally;
 
@@ -38,11 +38,39 @@ pub(crate) fn steps(input: usize, value: DataType, grid: Grid, origin: i64) -> S
     supply(&name, vec![value], DataType::Int64, move |values, _| {
         let mut lane = Lane::default();
         lane.values(&values[0], &grid, origin);
-        let read = lane.values.iter().zip(&lane.counts);
-        Arc::new(
-            read.map(|(value, count)| (*count > 0).then_some(*value))
-                .collect::<Int64Array>(),
-        )
+        present(&lane)
+    })
+}
+
+fn present(lane: &Lane) -> ArrayRef {
+    let read = lane.values.iter().zip(&lane.counts);
+    let values = read.map(|(value, count)| (*count > 0).then_some(*value));
+    Arc::new(values.collect::<Int64Array>())
+}
+
+/// `ward_squares_I(value)`: the square of the same number from the grid's centre, less half of the
+/// largest; `Int64`, NULL where it doesn't count.
+pub(crate) fn squares(input: usize, value: DataType, grid: Grid) -> ScalarUDF {
+    let name = format!("ward_squares_{input}");
+    supply(&name, vec![value], DataType::Int64, move |values, _| {
+        let mut lane = Lane::default();
+        lane.squares(&values[0], &grid);
+        present(&lane)
+    })
+}
+
+/// `ward_picks(before, behind, rows)`: how many of a patient's rows count among those, in the order of
+/// their values, that come after the first `before` and not after the first `behind`; `Decimal(38, 0)`.
+pub(crate) fn picks(limit: u32) -> ScalarUDF {
+    let arguments = vec![DataType::Int64; 3];
+    supply("ward_picks", arguments, TOTAL, move |columns, _| {
+        let of = |column: usize| columns[column].as_primitive::<Int64Type>().values().iter();
+        let known = |count: &i64| u64::try_from(*count).unwrap_or(0);
+        let picks = of(0).zip(of(1)).zip(of(2)).map(|((before, behind), rows)| {
+            let upto = |count| i128::from(picked(known(count), known(rows), limit));
+            upto(behind) - upto(before)
+        });
+        Arc::new(Decimal128Array::from_iter_values(picks).with_data_type(TOTAL))
     })
 }
 

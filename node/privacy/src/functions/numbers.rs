@@ -46,6 +46,10 @@ pub(super) static REMAINDER: Function =
         _ => map_both::<Float64Type, Float64Type, Float64Type>(&a[0], &a[1], |x, y| finite(x % y)),
     });
 
+pub(super) static UNLESS_NAN: Function = Function::new("unless_nan", OF_DOUBLE, |a| {
+    map::<Float64Type, Float64Type>(&a[0], |x| (!x.is_nan()).then_some(x))
+});
+
 fn whole(values: &ArrayRef, to: fn(f64) -> f64) -> Result<ArrayRef, ArrowError> {
     match values.data_type() {
         Int64 => Ok(Arc::clone(values)),

@@ -134,7 +134,12 @@ fn units(function: &'static Function, rows: usize) -> BoxedStrategy<ArrayRef> {
 }
 
 fn every() -> Vec<&'static Function> {
-    let internal = [&numbers::QUOTIENT, &numbers::REMAINDER, &dates::DATE_TEXT];
+    let internal = [
+        &numbers::QUOTIENT,
+        &numbers::REMAINDER,
+        &numbers::UNLESS_NAN,
+        &dates::DATE_TEXT,
+    ];
     let called = all().into_iter().filter_map(|udf| of(&udf));
     called.chain(internal).collect()
 }

@@ -5,8 +5,11 @@ use arrow::datatypes::DataType;
 use ward_schemas::data_key::{DataKey, DataKeyType};
 use ward_schemas::names::Ident;
 use ward_schemas::plan::{Column, ColumnContent, Component, ComponentUnit, TablePlan};
+use ward_schemas::template::TableSpec;
 
-use super::{Compiler, InputKind, Query, TallyKind};
+use super::columns::Compiler;
+use super::parts::Parts;
+use super::{InputKind, Query, TallyKind};
 use crate::refusal::Rule;
 use crate::scalar::Scalar;
 
@@ -55,6 +58,23 @@ impl Compiler<'_> {
 }
 
 impl Found {
+    /// What needs all of a table's cells at once is not accepted beside this key.
+    pub(super) fn check(&self, spec: &TableSpec, parts: &Parts) -> Result<(), Rule> {
+        let refused = |what| Rule::Unsupported {
+            what,
+            fragment: self.name.to_string(),
+            remedy: "Declare the key's values",
+        };
+        if !spec.totals.is_empty() {
+            return Err(refused("a total beside a key that comes from data"));
+        }
+        let is_tree = |tally: &super::Tally| matches!(tally.kind, TallyKind::Bins { .. });
+        if parts.tallies.iter().any(is_tree) {
+            return Err(refused("a quantile by a key that comes from data"));
+        }
+        Ok(())
+    }
+
     /// Adds the key to a table that was compiled without it.
     pub(super) fn add(self, table: &mut TablePlan, query: &mut Query) -> Result<(), Rule> {
         let counted = counted(table, query).unwrap_or_else(|| {

@@ -16,6 +16,7 @@ use crate::support::{Asked, NoNoise, runtime};
 use ward_privacy::Execution::{Relational, Streaming};
 use ward_privacy::{FrozenNoise, NoiseSource, Rewrite};
 use ward_schemas::partial::Vectors;
+use ward_schemas::plan::{Component, ComponentUnit, TablePlan};
 use ward_schemas::rho::Sigma;
 
 const KEY: u8 = 3;
@@ -55,7 +56,7 @@ proptest! {
         let rewrite = asked.rewrite(KEY, Arc::clone(&tables));
         prop_assert_eq!(rewrite.sql().is_ok(), statement.has_text());
         prop_assume!(statement.has_text());
-        let found = sums_by_sql(&rewrite, tables.as_ref(), &expected);
+        let found = sums_by_sql(&rewrite, tables.as_ref(), asked.table());
         prop_assert_eq!(&expected.values()[0], &found, "{}\n{}", statement.text(), rewrite.sql().expect("text"));
     }
 
@@ -73,13 +74,17 @@ proptest! {
 }
 
 /// The rewrite's SQL text, run by DataFusion as it comes: its own planner and all of its optimizer
-/// rules. One component's sums by cell.
-fn sums_by_sql(rewrite: &Rewrite, tables: &dyn SchemaProvider, like: &Vectors) -> Vec<Vec<i64>> {
+/// rules. Each component's sums by cell.
+fn sums_by_sql(rewrite: &Rewrite, tables: &dyn SchemaProvider, table: &TablePlan) -> Vec<Vec<i64>> {
     let context = SessionContext::new();
     for function in rewrite.functions() {
         context.register_udf(function.as_ref().clone());
     }
-    let mut sums: Vec<_> = like.values()[0].iter().map(|c| vec![0; c.len()]).collect();
+    let columns = columns(table);
+    let mut sums: Vec<_> = columns
+        .iter()
+        .map(|levels| vec![0; table.cells() * points(levels)])
+        .collect();
     runtime().block_on(async {
         for name in tables.table_names() {
             let table = tables.table(&name).await.expect("served").expect("there");
@@ -91,17 +96,60 @@ fn sums_by_sql(rewrite: &Rewrite, tables: &dyn SchemaProvider, like: &Vectors) -
             .await
             .unwrap_or_else(|e| panic!("{sql}\n{e}"));
         for batch in answer.collect().await.expect("run") {
-            let cells = batch.column(0).as_primitive::<Int64Type>();
-            for (component, sums) in sums.iter_mut().enumerate() {
-                let column = batch.column(component + 1).as_primitive::<Decimal128Type>();
-                for (cell, sum) in cells.values().iter().zip(column.values()) {
-                    let cell = usize::try_from(*cell).expect("a cell");
-                    sums[cell] = i64::try_from(*sum).expect("few patients");
+            let indices = |column: usize| batch.column(column).as_primitive::<Int64Type>().values();
+            for (column, (levels, sums)) in columns.iter().zip(&mut sums).enumerate() {
+                let values = batch.column(column + 2).as_primitive::<Decimal128Type>();
+                for ((cell, point), sum) in indices(0).iter().zip(indices(1)).zip(values.values()) {
+                    let at = |index: &i64| usize::try_from(*index).expect("an index");
+                    let sum = i64::try_from(*sum).expect("few patients");
+                    if at(point) < points(levels) {
+                        sums[at(cell) * points(levels) + at(point)] += sum;
+                    } else {
+                        assert_eq!(sum, 0);
+                    }
                 }
             }
         }
     });
-    sums
+    let levels = columns.iter().zip(&sums);
+    levels
+        .flat_map(|(levels, sums)| {
+            levels
+                .iter()
+                .map(|level| level_of(level, sums, points(levels)))
+        })
+        .collect()
+}
+
+/// The components that each column is about: one, or the levels of a tree.
+fn columns(table: &TablePlan) -> Vec<Vec<&Component>> {
+    let mut columns: Vec<Vec<&Component>> = Vec::new();
+    for component in &table.components {
+        let above = columns.last().and_then(|levels| levels.last());
+        match above.filter(|above| span(above) > 1) {
+            Some(_) => columns.last_mut().expect("a tree").push(component),
+            None => columns.push(vec![component]),
+        }
+    }
+    columns
+}
+
+fn span(component: &Component) -> usize {
+    match component.unit {
+        ComponentUnit::Bins { span, .. } => usize::try_from(span).expect("few"),
+        _ => 1,
+    }
+}
+
+fn points(levels: &[&Component]) -> usize {
+    levels.last().expect("a level").width()
+}
+
+fn level_of(level: &Component, sums: &[i64], points: usize) -> Vec<i64> {
+    let nodes = sums
+        .chunks(points)
+        .flat_map(|cell| cell.chunks(span(level)));
+    nodes.map(|node| node.iter().sum()).collect()
 }
 
 /// The comparison must find an execution that forgets a limit or the key of the choice.

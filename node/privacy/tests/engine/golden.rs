@@ -101,7 +101,7 @@ fn fault(refused: &Refused) -> Option<String> {
 }
 
 /// All rules: [`name`] doesn't compile without a name for each, which belongs here too.
-const RULES: [&str; 23] = [
+const RULES: [&str; 26] = [
     "Large",
     "Unplannable",
     "Unsupported",
@@ -122,6 +122,9 @@ const RULES: [&str; 23] = [
     "BoundsMissing",
     "BoundsUnused",
     "BoundsWide",
+    "WeightUnused",
+    "TotalsPatients",
+    "QuantilePoints",
     "Unnamed",
     "ColumnTwice",
     "NoMeasure",
@@ -149,6 +152,9 @@ fn name(rule: &Rule) -> &'static str {
         Rule::BoundsMissing { .. } => "BoundsMissing",
         Rule::BoundsUnused { .. } => "BoundsUnused",
         Rule::BoundsWide { .. } => "BoundsWide",
+        Rule::WeightUnused { .. } => "WeightUnused",
+        Rule::TotalsPatients { .. } => "TotalsPatients",
+        Rule::QuantilePoints { .. } => "QuantilePoints",
         Rule::Unnamed(_) => "Unnamed",
         Rule::ColumnTwice(_) => "ColumnTwice",
         Rule::NoMeasure => "NoMeasure",

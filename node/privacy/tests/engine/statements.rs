@@ -220,6 +220,22 @@ const MEASURES: &[Measure] = &[
         bounds: Some("{ lower = \"0\", upper = \"1000\", step = \"1\" }"),
     },
     Measure {
+        sql: "STDDEV(m.value_as_number)",
+        bounds: Some("{ lower = \"0\", upper = \"7\", step = \"0.001\" }"),
+    },
+    Measure {
+        sql: "VAR_POP(m.measurement_concept_id) FILTER (WHERE m.value_as_number < 4)",
+        bounds: Some("{ lower = \"9\", upper = \"13\", step = \"0.5\" }"),
+    },
+    Measure {
+        sql: "MEDIAN(m.value_as_number)",
+        bounds: Some("{ lower = \"0\", upper = \"7\", step = \"0.05\" }"),
+    },
+    Measure {
+        sql: "PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY days_between($since, m.measurement_date)) FILTER (WHERE m.value_as_number > 1)",
+        bounds: Some("{ lower = \"-975\", upper = \"325\", step = \"65\" }"),
+    },
+    Measure {
         sql: "AVG(days_between($since, m.measurement_date))",
         bounds: Some("{ lower = \"-1000\", upper = \"365\", step = \"5\" }"),
     },

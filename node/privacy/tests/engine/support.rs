@@ -16,6 +16,7 @@ use ward_schemas::cdm::{self, ColumnType};
 use ward_schemas::key::NoVocabulary;
 use ward_schemas::parameter::{Parameters, RawParameters};
 use ward_schemas::partial::Vectors;
+use ward_schemas::plan::TablePlan;
 use ward_schemas::rho::Sigma;
 use ward_schemas::template::Template;
 
@@ -268,6 +269,11 @@ impl Asked {
             program,
             parameters,
         }
+    }
+
+    /// The plan of the first table.
+    pub(crate) fn table(&self) -> &TablePlan {
+        &self.program.plan().tables[0]
     }
 
     /// The answer by an execution, whose selection key has this byte throughout.
