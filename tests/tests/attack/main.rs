@@ -1,5 +1,6 @@
 //! Attacks on the privacy of answers. Each comes with its *mutants*: faults that the same check must
-//! find. `cargo test -p ward-tests --test attack` runs them alone.
+//! find. `cargo test -p ward-tests --test attack` runs them alone;
+//! with `WARD_ATTACK_TIMES=10` those on random hospitals and statements try ten times as many.
 //!
 //! | module | attack |
 //! | --- | --- |
@@ -18,6 +19,7 @@
 
 mod bits;
 mod cells;
+mod compose;
 mod coverage;
 mod differencing;
 mod distinguishing;
@@ -41,10 +43,12 @@ const PROGRAMS: Programs = Programs {
     coordinator: env!("CARGO_BIN_EXE_ward-coordinator-under-test"),
 };
 
-/// So many cases; what fails is printed, and leaves no file behind.
+/// So many cases, or `WARD_ATTACK_TIMES` as many; what fails is printed, and leaves no file behind.
 fn cases(cases: u32) -> ProptestConfig {
+    let times = std::env::var("WARD_ATTACK_TIMES");
+    let times = times.map_or(1, |times| times.parse().expect("a number"));
     ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(cases)
+        ..ProptestConfig::with_cases(cases * times)
     }
 }

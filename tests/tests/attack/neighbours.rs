@@ -2,6 +2,8 @@
 //! order, and sums that move by no more than was declared.
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 use ward_privacy::{Execution, NoiseSource};
 use ward_schemas::partial::Vectors;
 use ward_tests::attack::engine::{Recorder, Tabulation};
@@ -9,6 +11,7 @@ use ward_tests::attack::hospital::Layout;
 use ward_tests::attack::neighbour::{Excess, excess};
 use ward_tests::attack::plain;
 
+use crate::compose;
 use crate::hospitals::{Hospital, PATIENTS, heavy, hospital, layout};
 use crate::statements::{ACCEPTED, STATEMENTS, compile};
 
@@ -29,6 +32,22 @@ proptest! {
         let without = replay(tabulation, &hospital.without(leaver), ways.1);
         prop_assert_eq!(with.0.draws(), without.0.draws());
         prop_assert_eq!(excess(tabulation.plan(), &with.1, &without.1), [], "{}", sql);
+    }
+
+    /// The same for relations inside relations.
+    #[test]
+    fn one_patient_moves_no_composed_statement_further_than_declared(
+        (sql, tabulation) in compose::accepted(),
+        hospital in hospital(),
+        leaver in prop::sample::select(PATIENTS.to_vec()),
+        ways in (way(), way()),
+    ) {
+        let with = replay(&tabulation, &hospital, ways.0);
+        let without = replay(&tabulation, &hospital.without(leaver), ways.1);
+        prop_assert_eq!(with.0.draws(), without.0.draws());
+        prop_assert_eq!(excess(tabulation.plan(), &with.1, &without.1), [], "{}", sql);
+        let again = replay(&tabulation, &hospital, ways.1);
+        prop_assert_eq!(with.1, again.1, "{}", sql);
     }
 
     /// However rows lie, the answer is the same.
@@ -93,6 +112,22 @@ fn a_patient_who_is_not_bounded_would_show() {
     let listed = STATEMENTS.iter().find(|(sql, _)| unseen.contains(sql));
     assert_eq!(listed, None);
     assert!(5 * unseen.len() <= ACCEPTED.len());
+}
+
+/// The same mutant, for relations inside relations.
+#[test]
+fn a_patient_who_is_not_bounded_would_show_in_composed_statements() {
+    const STATEMENTS: usize = 60;
+    let mut runner = TestRunner::deterministic();
+    let seen = (0..STATEMENTS).filter(|_| {
+        let drawn = compose::accepted().new_tree(&mut runner);
+        let (_, tabulation) = drawn.expect("one is accepted").current();
+        let unbounded = heavy(200, Some(6.0), |row| 100 + row / 5);
+        !moved(&tabulation, unbounded).is_empty()
+    });
+    let seen = seen.count();
+    eprintln!("{seen} of {STATEMENTS} show an unbounded patient");
+    assert!(3 * seen >= STATEMENTS, "{seen}");
 }
 
 /// Mutant: the first of rows that are equal in what they are ordered by, as SQL has it: it depends on
