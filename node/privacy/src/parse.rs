@@ -13,6 +13,8 @@ use crate::refusal::Rule;
 const MAX_BYTES: usize = 16 * 1024;
 const MAX_TOKENS: usize = 4_000;
 const MAX_NESTING: usize = 40;
+/// A name that is not found is compared with every other, character by character.
+const MAX_NAME: usize = 64;
 
 /// Parses one SELECT statement.
 ///
@@ -26,6 +28,7 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, Rule> {
     let words = tokens.iter().filter(|t| !matches!(t, Token::Whitespace(_)));
     limit("tokens", words.count(), MAX_TOKENS)?;
     limit("levels of nesting", nesting(&tokens), MAX_NESTING)?;
+    limit("bytes in one name", longest_name(&tokens), MAX_NAME)?;
     tokens.iter().try_for_each(check_token)?;
     let mut statements = Parser::new(&GenericDialect)
         .with_recursion_limit(2 * MAX_NESTING)
@@ -55,9 +58,13 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, Rule> {
 
 /// The beginning of a fragment, for messages.
 pub(crate) fn shorten(fragment: &str) -> String {
-    const MAX: usize = 120;
-    let line = fragment.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MAX) {
+    cut(fragment, 120)
+}
+
+/// At most so many characters of a text, on one line.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(most) {
         None => line,
         Some((end, _)) => format!("{}…", &line[..end]),
     }
@@ -68,6 +75,14 @@ fn limit(what: &'static str, found: usize, limit: usize) -> Result<(), Rule> {
         return Err(Rule::Large { what, found, limit });
     }
     Ok(())
+}
+
+fn longest_name(tokens: &[Token]) -> usize {
+    let names = tokens.iter().filter_map(|token| match token {
+        Token::Word(word) => Some(word.value.len()),
+        _ => None,
+    });
+    names.max().unwrap_or(0)
 }
 
 fn nesting(tokens: &[Token]) -> usize {

@@ -133,5 +133,6 @@ fn plan_statement(
             use datafusion::logical_expr::planner::ContextProvider as _;
             TypeCoercion::new().analyze(plan, context.options())
         });
-    plan.map_err(|e| Rule::Unplannable(e.strip_backtrace()))
+    // Some messages list every column there is.
+    plan.map_err(|e| Rule::Unplannable(parse::cut(&e.strip_backtrace(), 500)))
 }

@@ -47,6 +47,9 @@ fn main() {
         fuzzer.attempt(input);
     }
     let seeds = fuzzer.corpus.len();
+    for input in mutate::repetitions(&fuzzer.words) {
+        fuzzer.attempt(input);
+    }
     println!("{seeds} seeds, {} features", fuzzer.seen.len());
     let end = Instant::now() + Duration::from_secs(60 * options.minutes);
     let mut report = Instant::now();

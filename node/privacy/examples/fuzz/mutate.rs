@@ -92,6 +92,42 @@ impl Words {
 
 const INVISIBLE: [&str; 5] = ["\u{301}", "\u{200b}", "\u{202e}", "\u{0}", "\u{feff}"];
 
+/// Each word in a row, and each that goes around something as deep as is parsed: on these parsers that
+/// go back and try again take for ever.
+pub(crate) fn repetitions(words: &Words) -> Vec<Input> {
+    const PLACES: [(&str, &str); 4] = [
+        ("SELECT COUNT(*) AS n FROM person WHERE ", ""),
+        ("SELECT COUNT(*) AS n FROM ", ""),
+        ("SELECT ", " AS n FROM person"),
+        ("", ""),
+    ];
+    let rows = words.all.iter().flat_map(|word| {
+        let pairs = [
+            format!("{word} "),
+            format!("{word} p "),
+            format!("p{word}"),
+            format!("{word}, "),
+        ];
+        pairs.into_iter().map(|pair| pair.repeat(300))
+    });
+    let nested = AROUND.iter().flat_map(|(before, after)| {
+        let deep = |times: usize| {
+            let (open, close) = (format!("{before} "), format!(" {after}"));
+            format!("{}1{}", open.repeat(times), close.repeat(times))
+        };
+        [deep(12), deep(19), deep(38)]
+    });
+    let statements = rows
+        .chain(nested)
+        .flat_map(|part| PLACES.map(|(before, after)| format!("{before}{part}{after}")));
+    let declared = "contribution = { max_groups = 1, max_rows_per_group = 2 }";
+    let input = |sql| Input::Statement {
+        sql,
+        declared: declared.to_owned(),
+    };
+    statements.map(input).collect()
+}
+
 /// Splits a text into words, numbers, quoted texts, blanks and signs.
 pub(crate) fn tokens(text: &str) -> Vec<String> {
     let mut tokens: Vec<String> = Vec::new();

@@ -41,9 +41,14 @@ impl Size {
 
     fn of(query: &Query, outside: &Named) -> Self {
         let mut named = outside.clone();
+        let mut unread = Self {
+            tables: 0,
+            depth: 0,
+        };
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
             let name = cte.alias.name.value.to_lowercase();
             let size = Self::of(&cte.query, &named);
+            unread = unread.max(size);
             let before = named.get(&name).copied().unwrap_or(Self::TABLE);
             named.insert(name, size.max(before));
         }
@@ -57,10 +62,12 @@ impl Size {
         };
         // The visitor never breaks.
         let _ = query.body.visit(&mut body);
-        Self {
+        let size = Self {
             depth: body.size.depth.saturating_add(1),
             ..body.size
-        }
+        };
+        // Planned all the same, where nothing reads it.
+        size.max(unread)
     }
 
     fn max(self, other: Self) -> Self {
@@ -103,8 +110,8 @@ impl Visitor for Body<'_> {
 
     fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
         if self.inside == 0 {
-            let last = name.0.last().map(ToString::to_string).unwrap_or_default();
-            let name = last.trim_matches('"').to_lowercase();
+            let last = name.0.last().and_then(|part| part.as_ident());
+            let name = last.map_or(String::new(), |ident| ident.value.to_lowercase());
             self.add(self.named.get(&name).copied().unwrap_or(Size::TABLE));
         }
         ControlFlow::Continue(())
@@ -117,18 +124,35 @@ mod tests {
     use crate::parse::parse;
 
     fn doubling(levels: usize) -> String {
+        doubling_named(levels, |i| format!("a{i}"))
+    }
+
+    fn doubling_named(levels: usize, name: fn(usize) -> String) -> String {
         let double = |i: usize| {
-            format!(
-                "a{i} AS (SELECT x.b FROM a{0} x JOIN A{0} y ON x.b = y.b)",
-                i - 1
-            )
+            let (this, last) = (name(i), name(i - 1));
+            let upper = last.to_uppercase();
+            format!("{this} AS (SELECT x.b FROM {last} x JOIN {upper} y ON x.b = y.b)")
         };
         let rest: Vec<_> = (1..levels).map(double).collect();
         format!(
-            "WITH a0 AS (SELECT b FROM t), {} SELECT b FROM a{}",
+            "WITH {} AS (SELECT b FROM t), {} SELECT b FROM {}",
+            name(0),
             rest.join(", "),
-            levels - 1
+            name(levels - 1)
         )
+    }
+
+    /// Found by the fuzzer: what nothing reads is planned, too.
+    #[test]
+    fn unread_tables_are_counted() {
+        let unread = doubling(18).replace("SELECT b FROM a17", "SELECT b FROM a0");
+        assert!(matches!(parse(&unread), Err(Rule::Large { .. })));
+    }
+
+    #[test]
+    fn names_with_quotes_are_the_same_names() {
+        let quoted = doubling_named(18, |i| format!("\"a\"\"{i}\""));
+        assert!(matches!(parse(&quoted), Err(Rule::Large { .. })));
     }
 
     #[test]
