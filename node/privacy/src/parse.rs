@@ -1,20 +1,23 @@
 //! Limits, then parses: everything after this works on a statement of bounded size.
 
+mod dialect;
 mod expansion;
 mod shape;
 
 use datafusion::sql::sqlparser::ast::{SetExpr, Statement};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::refusal::Rule;
+use dialect::WardSql;
 
 const MAX_BYTES: usize = 16 * 1024;
 const MAX_TOKENS: usize = 4_000;
 const MAX_NESTING: usize = 40;
 /// A name that is not found is compared with every other, character by character.
 const MAX_NAME: usize = 64;
+/// The parser reads a name from each of its dots on.
+const MAX_DOTS: usize = 3;
 
 /// Parses one SELECT statement.
 ///
@@ -22,19 +25,29 @@ const MAX_NAME: usize = 64;
 /// When it is too large or too deep, no SQL, or anything but a single SELECT of plain clauses.
 pub(crate) fn parse(sql: &str) -> Result<Statement, Rule> {
     limit("bytes", sql.len(), MAX_BYTES)?;
-    let tokens = Tokenizer::new(&GenericDialect, sql)
+    let dialect = WardSql::new();
+    let tokens = Tokenizer::new(&dialect, sql)
         .tokenize()
         .map_err(|e| Rule::Unplannable(e.to_string()))?;
     let words = tokens.iter().filter(|t| !matches!(t, Token::Whitespace(_)));
     limit("tokens", words.count(), MAX_TOKENS)?;
     limit("levels of nesting", nesting(&tokens), MAX_NESTING)?;
     limit("bytes in one name", longest_name(&tokens), MAX_NAME)?;
+    limit("dots in one name", most_dots(&tokens), MAX_DOTS)?;
     tokens.iter().try_for_each(check_token)?;
-    let mut statements = Parser::new(&GenericDialect)
+    let statements = Parser::new(&dialect)
         .with_recursion_limit(2 * MAX_NESTING)
         .with_tokens(tokens)
-        .parse_statements()
-        .map_err(|e| Rule::Unplannable(e.to_string()))?;
+        .parse_statements();
+    if dialect.is_exhausted() {
+        let most = WardSql::BEGINNINGS;
+        limit(
+            "beginnings of expressions, tried again and again",
+            most + 1,
+            most,
+        )?;
+    }
+    let mut statements = statements.map_err(|e| Rule::Unplannable(e.to_string()))?;
     match (statements.pop(), statements.is_empty()) {
         (Some(Statement::Query(query)), true) => {
             shape::check(&query)?;
@@ -75,6 +88,20 @@ fn limit(what: &'static str, found: usize, limit: usize) -> Result<(), Rule> {
         return Err(Rule::Large { what, found, limit });
     }
     Ok(())
+}
+
+fn most_dots(tokens: &[Token]) -> usize {
+    let (mut dots, mut most, mut after_dot) = (0, 0, false);
+    for token in tokens.iter().filter(|t| !matches!(t, Token::Whitespace(_))) {
+        match token {
+            Token::Period => dots += 1,
+            _ if after_dot => {}
+            _ => dots = 0,
+        }
+        after_dot = *token == Token::Period;
+        most = most.max(dots);
+    }
+    most
 }
 
 fn longest_name(tokens: &[Token]) -> usize {
@@ -168,6 +195,29 @@ mod tests {
         );
         assert!(matches!(parse(&cases), Err(Rule::Large { .. })));
         assert!(parse(&"x".repeat(20_000)).is_err());
+    }
+
+    /// Parses as compiling does, on a big stack.
+    fn parsed(sql: String) -> Result<Statement, Rule> {
+        let work = std::thread::Builder::new().stack_size(64 << 20);
+        let work = work.spawn(move || parse(&sql)).expect("a thread");
+        work.join().expect("no panic")
+    }
+
+    #[test]
+    fn reading_is_bounded() {
+        let large = |sql: String| matches!(parsed(sql), Err(Rule::Large { .. }));
+        assert!(large(format!("SELECT {}", "INTERVAL ".repeat(300))));
+        assert!(large(format!("SELECT {}a", "a . ".repeat(200))));
+        assert!(large(format!("SELECT {}", "a".repeat(200))));
+        for part in ["CASE ", "CAST(", "a -> ", "EXISTS (SELECT ", "a ["] {
+            let refused = parsed(format!("SELECT {}", part.repeat(39)));
+            assert!(refused.is_err(), "{part}");
+        }
+        let conditions = " AND a.b IS NULL AND c.d IS NOT NULL".repeat(150);
+        assert!(parsed(format!("SELECT 1 FROM a WHERE a.b = 1{conditions}")).is_ok());
+        let list = ", (1 + 2) * 3".repeat(400);
+        assert!(parsed(format!("SELECT 1 FROM a WHERE b IN (1{list})")).is_ok());
     }
 
     #[test]
