@@ -19,6 +19,7 @@ mod answers;
 mod architecture;
 mod bounding;
 mod crash;
+mod data_keys;
 mod disk;
 mod refusals;
 mod replay;
