@@ -8,7 +8,7 @@ use ward_schemas::names::NodeName;
 use ward_schemas::plan::{ColumnContent, Component, ComponentUnit, Noise, Plan, TablePlan};
 use ward_schemas::problem::{ErrorCode, Problem};
 use ward_schemas::rho::Rho;
-use ward_schemas::template::{ExpandedTemplate, TableSpec};
+use ward_schemas::template::{Contribution, ExpandedTemplate, TableSpec};
 use ward_schemas::wire::{Quote, WIRE_FORMAT};
 
 /// What every node said to a quote request.
@@ -149,11 +149,17 @@ fn table_fits(template: &ExpandedTemplate, spec: &TableSpec, table: &TablePlan) 
     table.name == spec.name
         && table.rho == spec.rho
         && table.delta == spec.delta
-        && table.contribution == spec.contribution
+        && contribution_fits(spec.contribution, table.contribution)
         && keys_fit
         && data_key_fits(spec, table)
         && columns_fit
         && weights.is_some()
+}
+
+/// Fewer groups than declared are enough where a patient's rows can't fall into more.
+fn contribution_fits(declared: Contribution, compiled: Contribution) -> bool {
+    (1..=declared.max_groups).contains(&compiled.max_groups)
+        && compiled.max_rows_per_group == declared.max_rows_per_group
 }
 
 /// Whether the key that comes from data is the declared one, and its threshold looks at a count of
@@ -223,7 +229,7 @@ mod tests {
     #[test]
     fn a_quote_must_be_of_this_node_ask_and_template() {
         type Change = fn(&mut Quote);
-        let changes: [Change; 11] = [
+        let changes: [Change; 14] = [
             |q| q.node = node("z"),
             |q| q.v = WIRE_FORMAT + 1,
             |q| q.loss.rho = Rho::ZERO,
@@ -241,6 +247,9 @@ mod tests {
             |q| q.plan.tables[0].columns[0].content = ColumnContent::DataKey,
             |q| q.plan.tables[0].columns[0].content = ColumnContent::Key { index: 7 },
             |q| q.plan.tables[0].rho = Rho::ZERO,
+            |q| q.plan.tables[0].contribution.max_groups = 0,
+            |q| q.plan.tables[0].contribution.max_groups = 2,
+            |q| q.plan.tables[0].contribution.max_rows_per_group = 2,
             |q| q.plan.tables[0].delta = Delta::from_units(1).expect("delta"),
         ];
         for (i, change) in changes.into_iter().enumerate() {
