@@ -85,3 +85,28 @@ fn a_budget_is_spent_by_what_is_accepted_alone() {
     );
     assert_eq!(session.left().rho.to_string(), "0.5");
 }
+
+/// 1000 and 2000 patients, σ 1: hundreds of standard deviations over the threshold.
+#[test]
+fn a_key_from_data_spends_delta() {
+    let (runtime, session) = (runtime(), session("3"));
+    let found = STAYS
+        .replace("values = [\"a\", \"b\", \"c\"]", "from_data = \"text\"")
+        .replace("rho =", "delta = \"1e-9\"\nrho =");
+    let exhausted = runtime.block_on(session.ask(&found)).expect_err("no delta");
+    assert!(
+        matches!(exhausted, SessionError::Budget { .. }),
+        "{exhausted}"
+    );
+    let session = session.with_delta("1.5e-9".parse().expect("delta"));
+    let answer = runtime.block_on(session.ask(&found)).expect("answer");
+    let shown = answer.table().rows.iter().map(|row| &row[..2]);
+    let cell = |label: &str| {
+        use ward_schemas::release::Cell;
+        [Cell::Key(label.to_owned()), Cell::Nodes(1)]
+    };
+    assert_eq!(shown.collect::<Vec<_>>(), [cell("a"), cell("b")]);
+    let batch = answer.to_batch().expect("batch");
+    assert_eq!(batch.schema().field(1).name(), "ward_nodes");
+    assert_eq!(session.left().to_string(), "ρ 2, δ 5e-10");
+}
