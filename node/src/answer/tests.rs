@@ -62,6 +62,10 @@ struct Hospital {
 
 impl Hospital {
     async fn new() -> Self {
+        Self::with(TEMPLATE).await
+    }
+
+    async fn with(template: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let source = write_source(dir.path());
         let package = dir.path().join("vocabulary.tar");
@@ -83,7 +87,7 @@ impl Hospital {
         steward.add_vocabulary(&package).await.expect("added");
         let import = steward.import_omop(&source, Arc::new(Silent)).await;
         import.expect("imported");
-        let offer = steward.offer(TEMPLATE.to_owned()).await.expect("accepted");
+        let offer = steward.offer(template.to_owned()).await.expect("accepted");
         steward.approve_all().await.expect("approved");
         Self {
             dir,
@@ -211,6 +215,10 @@ fn loss(text: &str) -> Loss {
     }
 }
 
+fn delta(text: &str) -> Delta {
+    text.parse().expect("a delta")
+}
+
 fn rho(text: &str) -> Rho {
     text.parse().expect("a rho")
 }
@@ -314,6 +322,52 @@ async fn the_same_ask_sent_at_once_is_charged_once() {
         );
     }
     assert_eq!(count(&hospital.events().await, charged), 1);
+}
+
+#[tokio::test]
+async fn delta_is_charged_where_the_permit_allows_it() {
+    let public = r#"{ concepts = [8507, 8532], labels = ["male", "female"] }"#;
+    let from_data = TEMPLATE
+        .replace(public, r#"{ from_data = "integer", most = 5 }"#)
+        .replace("rho =", "delta = \"2e-7\"\nrho =");
+    let hospital = Hospital::with(&from_data).await;
+    let node = hospital.node().await;
+    let silent = send(&node, &hospital.ask(1900))
+        .await
+        .expect_err("no delta");
+    assert_eq!(silent.code, ErrorCode::PermitBudgetExhausted);
+    assert!(silent.detail.contains("a delta of 2e-7"), "{silent}");
+    assert_eq!(
+        hospital.spent().await,
+        Spent::default(),
+        "nothing was touched"
+    );
+
+    let permit = Permit {
+        budget_delta: delta("5e-7"),
+        ..hospital.permit()
+    };
+    let quoted = quote(&node, &hospital.ask_under(&permit, 1900)).await;
+    let quoted = quoted.expect("a quote");
+    assert_eq!(
+        (quoted.charge, quoted.loss.delta),
+        (quoted.loss, delta("2e-7"))
+    );
+    assert_eq!(quoted.meaning, engine::stated(quoted.loss));
+    for since in [1900, 1910] {
+        let answer = send(&node, &hospital.ask_under(&permit, since)).await;
+        answer.expect("an answer");
+    }
+    let third = send(&node, &hospital.ask_under(&permit, 1920)).await;
+    let third = third.expect_err("spent");
+    assert!(third.detail.contains("has 1e-7 of 5e-7 left"), "{third}");
+    let spent = hospital.spent().await;
+    assert_eq!(
+        (spent.permit.asks, spent.year.loss.delta),
+        (2, delta("4e-7"))
+    );
+    let of_two = |e: &Event| matches!(e, Event::Charged { delta: d, .. } if *d == delta("2e-7"));
+    assert_eq!(count(&hospital.events().await, of_two), 2);
 }
 
 #[tokio::test]
