@@ -61,6 +61,14 @@ fn mean(rows: &[Row]) -> Option<f64> {
     sum(rows).map(|s| s / n as f64)
 }
 
+#[allow(clippy::cast_precision_loss)]
+fn wrapped(rows: &[Row]) -> f64 {
+    let values = rows
+        .iter()
+        .map(|r| r.concept.wrapping_mul(4_611_686_018_427_387_905));
+    values.fold(0_i64, i64::wrapping_add) as f64
+}
+
 fn least(rows: &[Row]) -> Option<f64> {
     rows.iter().filter_map(Row::canonical).reduce(f64::min)
 }
@@ -122,6 +130,9 @@ fn cases() -> Vec<(String, Values)> {
         (fold("AVG(value_as_number)"), |p| per_patient(p, mean)),
         (fold("AVG(measurement_concept_id)"), |p| per_patient(p, |r| Some(r.iter().map(|r| r.concept as f64).sum::<f64>() / r.len() as f64))),
         (fold("SUM(measurement_concept_id)"), |p| per_patient(p, |r| Some(r.iter().map(|r| r.concept as f64).sum()))),
+        // Sums of integers wrap.
+        (fold("SUM(measurement_concept_id * 4611686018427387905)"), |p| per_patient(p, |r| Some(wrapped(r)))),
+        (window("SUM(measurement_concept_id * 4611686018427387905) OVER (PARTITION BY person_id)"), |p| vec![Some(wrapped(&p.rows)); p.rows.len()]),
         (fold("MIN(value_as_number)"), |p| per_patient(p, least)),
         (fold("MAX(value_as_number)"), |p| per_patient(p, greatest)),
         ("(SELECT person_id, value_as_number, COUNT(*) AS v FROM measurement GROUP BY person_id, value_as_number)".into(), |p| {
@@ -224,7 +235,7 @@ fn hospital() -> impl Strategy<Value = Hospital> {
     let value = prop_oneof![
         6 => (-20_i32..120).prop_map(|v| Some(f64::from(v) / 10.0)),
         1 => Just(None),
-        2 => prop_oneof![Just(f64::NAN), Just(-f64::NAN), Just(f64::INFINITY), Just(0.0), Just(-0.0), Just(1e300), Just(1e-9), Just(f64::NEG_INFINITY)].prop_map(Some),
+        2 => prop_oneof![Just(f64::NAN), Just(-f64::NAN), Just(f64::INFINITY), Just(0.0), Just(-0.0), Just(1e300), Just(9.9e13), Just(1e14), Just(1e-9), Just(f64::NEG_INFINITY)].prop_map(Some),
     ];
     let measurement = (0_i64..6, 9_i64..12, 18_300_i32..18_304, value);
     prop::collection::vec(measurement, 0..50).prop_map(|measurements| Hospital {
