@@ -123,7 +123,11 @@ impl Lowering<'_> {
                 group,
                 folds,
             } => self.aggregate(input, group, folds),
-            Node::Window { input, windows } => self.window(input, windows),
+            Node::Window {
+                input,
+                windows,
+                ties,
+            } => self.window(input, windows, ties),
         }
     }
 

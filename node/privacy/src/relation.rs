@@ -98,6 +98,8 @@ pub(crate) enum Node {
     Window {
         input: Box<Relation>,
         windows: Vec<Window>,
+        /// The columns of the input that break ties: all that anything reads.
+        ties: Vec<usize>,
     },
 }
 
@@ -228,6 +230,22 @@ pub(crate) enum Edge {
     Before(u64),
     /// So many rows after.
     After(u64),
+}
+
+impl Window {
+    /// The columns it reads.
+    pub(crate) fn columns(&self) -> Vec<usize> {
+        let argument = match &self.kind {
+            WindowKind::RowNumber | WindowKind::Rank | WindowKind::DenseRank => None,
+            WindowKind::Shift { argument, .. }
+            | WindowKind::First { argument, .. }
+            | WindowKind::Last { argument, .. } => Some(argument),
+            WindowKind::Fold { fold, .. } => Some(&fold.argument),
+        };
+        let order = self.order.iter().map(|key| &key.scalar);
+        let read = self.partition.iter().chain(order).chain(argument);
+        read.flat_map(Scalar::columns).collect()
+    }
 }
 
 impl Relation {

@@ -1,5 +1,4 @@
-//! Rebuilds windows. Where the statement's order leaves ties that would show, all columns of the
-//! input break them.
+//! Rebuilds windows. Where the statement's order leaves ties that would show, all columns that are read break them.
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, Result, ScalarValue};
@@ -18,17 +17,24 @@ use crate::relation::{Edge, Frame, FrameUnit, Relation, Window, WindowKind};
 use crate::scalar::Scalar;
 
 impl Lowering<'_> {
-    pub(super) fn window(&mut self, input: &Relation, windows: &[Window]) -> Result<Lowered> {
+    pub(super) fn window(
+        &mut self,
+        input: &Relation,
+        windows: &[Window],
+        ties: &[usize],
+    ) -> Result<Lowered> {
         let mut rows = self.relation(input)?;
-        for window in windows {
-            rows = self.over(rows, window)?;
+        for (before, window) in windows.iter().enumerate() {
+            let computed = rows.columns.len() - before..rows.columns.len();
+            let ties: Vec<_> = ties.iter().copied().chain(computed).collect();
+            rows = self.over(rows, window, &ties)?;
         }
         Ok(rows)
     }
 
     /// Adds one window's column. Those of the windows before it break ties too: rows that are equal
     /// in the input may have got different values, which must not meet by chance.
-    fn over(&mut self, rows: Lowered, window: &Window) -> Result<Lowered> {
+    fn over(&mut self, rows: Lowered, window: &Window, ties: &[usize]) -> Result<Lowered> {
         let kept = rows.columns.len();
         let mut computed: Vec<_> = rows.columns.iter().cloned().map(Expr::Column).collect();
         for scalar in &window.partition {
@@ -50,14 +56,15 @@ impl Lowering<'_> {
         let (columns, computed) = rows.columns.split_at(kept);
         let (partition, computed) = computed.split_at(window.partition.len());
         let (order, argument) = computed.split_at(window.order.len());
-        let ties = if breaks_ties(&window.kind) {
-            columns
-        } else {
-            &[]
+        let ties = match breaks_ties(&window.kind) {
+            true => ties,
+            false => &[],
         };
         let over = Over {
             partition: partition.iter().cloned().map(Expr::Column).collect(),
-            order: sorted(window, order).chain(ties_broken(ties)).collect(),
+            order: sorted(window, order)
+                .chain(ties_broken(columns, ties))
+                .collect(),
         };
         let mut values: Vec<_> = columns.iter().cloned().map(Expr::Column).collect();
         let (plan, value) = self.evaluate(rows.plan, &window.kind, argument, &over)?;
@@ -181,10 +188,9 @@ fn sorted(window: &Window, columns: &[Column]) -> impl Iterator<Item = Sort> {
     .into_iter()
 }
 
-fn ties_broken(columns: &[Column]) -> impl Iterator<Item = Sort> {
-    columns
-        .iter()
-        .map(|column| Sort::new(Expr::Column(column.clone()), true, false))
+fn ties_broken(columns: &[Column], ties: &[usize]) -> impl Iterator<Item = Sort> {
+    let columns = ties.iter().filter_map(|index| columns.get(*index));
+    columns.map(|column| Sort::new(Expr::Column(column.clone()), true, false))
 }
 
 fn window_frame(frame: &Frame) -> WindowFrame {

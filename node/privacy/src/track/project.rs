@@ -8,10 +8,10 @@ use crate::refusal::Rule;
 use crate::relation::{Field, Node, Owner, Relation};
 use crate::scalar::Scalar;
 
-use super::{relation, scope};
+use super::{relation, scope, window};
 
 pub(super) fn project(projection: &Projection, model: &Model) -> Result<Relation, Rule> {
-    let input = relation(&projection.input, model)?;
+    let mut input = relation(&projection.input, model)?;
     let scope = scope(projection.input.schema(), &input);
     let mut expressions = Vec::new();
     let mut fields = Vec::new();
@@ -27,6 +27,7 @@ pub(super) fn project(projection: &Projection, model: &Model) -> Result<Relation
         ));
         expressions.push(scalar);
     }
+    window::read_only(&mut input, expressions.iter().flat_map(Scalar::columns));
     select(input, expressions, fields).ok_or_else(|| Rule::PatientLost {
         fragment: describe_columns(projection),
     })

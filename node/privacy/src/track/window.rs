@@ -1,8 +1,11 @@
 //! A window's partitions are by the patient, so what it adds to a row is a function of the rows of that patient.
 //!
-//! What depends on the order of rows that the statement leaves equal is settled by all columns of
-//! the input: rows that are equal in all of them are the same row. What treats equal rows alike
-//! (ranks, frames of peers) needs no more order than is written.
+//! What depends on the order of rows that the statement leaves equal is settled by all columns that
+//! are read, by the windows or by the SELECT around them: rows that are equal in these are the same
+//! row to everything above. What treats equal rows alike (ranks, frames of peers) needs no more
+//! order than is written.
+
+use std::collections::BTreeSet;
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{Sort, WindowFunction, WindowFunctionParams};
@@ -51,12 +54,35 @@ pub(super) fn window(plan: &WindowPlan, model: &Model) -> Result<Relation, Rule>
     }
     Ok(Relation {
         node: Node::Window {
+            ties: (0..input.fields.len()).collect(),
             input: Box::new(input),
             windows,
         },
         fields,
         owner,
     })
+}
+
+/// Lets only those columns break ties of a relation's windows that are read, of which these are
+/// read above them.
+pub(super) fn read_only(relation: &mut Relation, columns: impl IntoIterator<Item = usize>) {
+    let Node::Window {
+        input,
+        windows,
+        ties,
+    } = &mut relation.node
+    else {
+        return;
+    };
+    let within = windows.iter().flat_map(Window::columns);
+    let width = input.fields.len();
+    let read: BTreeSet<_> = columns
+        .into_iter()
+        .chain(within)
+        .filter(|c| *c < width)
+        .collect();
+    *ties = read.iter().copied().collect();
+    read_only(input, read);
 }
 
 fn column(window: &Window, input: &Relation, name: &str) -> Field {

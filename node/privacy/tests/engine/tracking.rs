@@ -1,5 +1,6 @@
 //! What tracked statements compute, against a plain reading of each patient's rows.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -93,11 +94,19 @@ fn year(patient: &Patient, found: bool) -> Vec<Option<f64>> {
         .collect()
 }
 
-/// In the order of day, then id.
+/// In the order of day, then of what the statement reads: the value, or the concept.
 fn by_day(patient: &Patient) -> Vec<Row> {
     let mut rows = patient.rows.clone();
-    rows.sort_by_key(|r| r.day);
+    rows.sort_by(|a, b| a.day.cmp(&b.day).then_with(|| by_value(a, b)));
     rows
+}
+
+fn by_value(a: &Row, b: &Row) -> Ordering {
+    let nulls = a.value.is_none().cmp(&b.value.is_none());
+    nulls.then_with(|| match (a.value, b.value) {
+        (Some(a), Some(b)) => a.total_cmp(&b),
+        _ => Ordering::Equal,
+    })
 }
 
 fn values(rows: impl IntoIterator<Item = Row>) -> Vec<Option<f64>> {
@@ -173,7 +182,7 @@ fn cases() -> Vec<(String, Values)> {
         }),
         (format!("(SELECT person_id, v FROM (SELECT person_id, value_as_number AS v, ROW_NUMBER() {BY_DAY} DESC) AS n FROM measurement) x WHERE n = 1)"), |p| {
             let last = p.rows.iter().map(|r| r.day).max();
-            values(p.rows.iter().copied().find(|r| Some(r.day) == last))
+            values(by_day(p).into_iter().find(|r| Some(r.day) == last))
         }),
         (format!("(SELECT b.person_id, b.value_as_number AS v FROM (SELECT * FROM (SELECT person_id, ROW_NUMBER() {BY_DAY}) AS n FROM measurement) x WHERE n <= 2) a JOIN measurement b ON b.person_id = a.person_id)"), |p| {
             let times = p.rows.len().min(2);
@@ -191,7 +200,8 @@ fn cases() -> Vec<(String, Values)> {
             (0..rows.len()).map(|i| i.checked_sub(1).and_then(|i| rows[i].value)).collect()
         }),
         (window(&format!("LEAD(measurement_concept_id, 2, 7) {BY_DAY})")), |p| {
-            let rows = by_day(p);
+            let mut rows = p.rows.clone();
+            rows.sort_by_key(|r| (r.day, r.concept));
             (0..rows.len()).map(|i| Some(rows.get(i + 2).map_or(7.0, |r| r.concept as f64))).collect()
         }),
         (window(&format!("FIRST_VALUE(value_as_number) {BY_DAY})")), |p| {
