@@ -219,6 +219,14 @@ impl<'a> Values<'a> {
         })
     }
 
+    /// The name of a row's group; none where its value is NULL or may not be shown.
+    pub(crate) fn group(&self, row: usize, cell: u32) -> Option<Vec<u8>> {
+        let mut name = Vec::new();
+        let is_there = self.write(row, &mut name) && self.is_showable(row);
+        name.extend(cell.to_be_bytes());
+        is_there.then_some(name)
+    }
+
     /// Whether a row's value may be shown.
     fn is_showable(&self, row: usize) -> bool {
         match self {
@@ -249,7 +257,7 @@ fn date(days: i32) -> Option<NaiveDate> {
 }
 
 /// The value's bytes, and those of the cell.
-fn split(group: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split(group: &[u8]) -> (&[u8], &[u8]) {
     group.split_at(group.len() - size_of::<u32>())
 }
 

@@ -12,6 +12,8 @@
 //! GROUP BY cell
 //! ```
 
+mod by_value;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -43,7 +45,9 @@ use crate::supplied;
 /// cell without a row has zeros. The levels of a quantile's tree have one column together, which is 0
 /// there; for each cell and point of the grid at which somebody has rows there is one row more, with the
 /// point's index in the second column and the count in that one: a node of the tree is a sum of
-/// such counts. **These sums are exact.** Whoever sees them sees the patients' data:
+/// such counts. Where a key comes from data, there is instead a row for each group: its name (`Binary`: the
+/// value, then four bytes of the cell's index), how many patients count for the value in it, and the
+/// components. **These sums are exact.** Whoever sees them sees the patients' data:
 /// noise of [`ward_schemas::plan::Plan::noise`] must be added before they go anywhere.
 ///
 /// [`Execution::Relational`]: crate::Execution::Relational
@@ -62,17 +66,10 @@ impl Rewrite {
         key: &SelectionKey,
     ) -> Result<Self> {
         let rewriting = Rewriting { table, query };
-        let read = rewriting.read(rows)?;
-        let grouped = rewriting.group(read.clone(), key)?;
-        let kept = rewriting.keep(grouped)?;
-        let mut sums = rewriting.add_up(kept.clone())?;
-        for (j, tally) in query.tallies.iter().enumerate() {
-            if matches!(tally.kind, TallyKind::Bins { .. }) {
-                let counts = rewriting.count_by_value(j, tally, &read, &kept)?;
-                sums = sums.union(counts.build()?)?;
-            }
-        }
-        let plan = sums.build()?;
+        let plan = match &table.data_key {
+            None => rewriting.by_cell(rows, key)?,
+            Some(data_key) => rewriting.by_value(rows, data_key.from_data, key)?,
+        };
         let functions = functions_of(&plan)?;
         Ok(Self { plan, functions })
     }
@@ -132,6 +129,7 @@ fn subquery(plan: &LogicalPlan) -> Result<Arc<LogicalPlan>> {
 
 const PATIENT: &str = "patient";
 const CELL: &str = "cell";
+const PATIENTS: &str = "patients";
 const RANK: &str = "group_rank";
 const PLACE: &str = "place";
 const POINT: &str = "point";
@@ -181,6 +179,20 @@ struct Rewriting<'a> {
 }
 
 impl Rewriting<'_> {
+    fn by_cell(&self, rows: LogicalPlan, key: &SelectionKey) -> Result<LogicalPlan> {
+        let read = self.read(rows)?;
+        let grouped = self.group(read.clone(), &supplied::rank(key.clone()))?;
+        let kept = self.keep(grouped)?;
+        let mut sums = self.add_up(kept.clone(), None)?;
+        for (j, tally) in self.query.tallies.iter().enumerate() {
+            if matches!(tally.kind, TallyKind::Bins { .. }) {
+                let counts = self.count_by_value(j, tally, &read, &kept)?;
+                sums = sums.union(counts.build()?)?;
+            }
+        }
+        sums.build()
+    }
+
     /// Keys become cells and values become steps; rows outside the domain are dropped.
     fn read(&self, rows: LogicalPlan) -> Result<LogicalPlanBuilder> {
         let schema = Arc::clone(rows.schema());
@@ -199,6 +211,10 @@ impl Rewriting<'_> {
                 projected.push(self.steps(i, input, column, &schema)?.alias(value(i)));
             }
         }
+        projected.extend(
+            read.next()
+                .map(|value| value.clone().alias(by_value::VALUE)),
+        );
         LogicalPlanBuilder::from(rows)
             .project(projected)?
             .alias("read_rows")?
@@ -235,7 +251,7 @@ impl Rewriting<'_> {
 
     /// Each patient's rows in each cell: how many count, and their sum; and where the cell stands in
     /// the patient's secret order.
-    fn group(&self, rows: LogicalPlanBuilder, key: &SelectionKey) -> Result<LogicalPlanBuilder> {
+    fn group(&self, rows: LogicalPlanBuilder, rank: &ScalarUDF) -> Result<LogicalPlanBuilder> {
         let mut aggregates = Vec::new();
         for (i, input) in self.query.inputs.iter().enumerate() {
             let read = if input.is_every_row() {
@@ -249,7 +265,6 @@ impl Rewriting<'_> {
             }
         }
         let groups = rows.aggregate([ident(PATIENT), ident(CELL)], aggregates)?;
-        let rank = supplied::rank(key.clone());
         let rank = rank.call(vec![ident(PATIENT), ident(CELL)]);
         let columns = groups.schema().columns().into_iter().map(Expr::Column);
         let ranked: Vec<_> = columns.chain([rank.alias(RANK)]).collect();
@@ -277,9 +292,18 @@ impl Rewriting<'_> {
     }
 
     /// What each patient adds to their cells, and the sums.
-    fn add_up(&self, groups: LogicalPlanBuilder) -> Result<LogicalPlanBuilder> {
+    fn add_up(
+        &self,
+        groups: LogicalPlanBuilder,
+        patients: Option<Expr>,
+    ) -> Result<LogicalPlanBuilder> {
         let mut parts = vec![ident(CELL)];
         let mut sums = Vec::new();
+        let by_cell = patients.is_none();
+        if let Some(patients) = patients {
+            parts.push(patients.alias(PATIENTS));
+            sums.push(sum(ident(PATIENTS)).alias(PATIENTS));
+        }
         for (j, tally) in self.query.tallies.iter().enumerate() {
             parts.push(self.part(j, tally).alias(total(j)));
             sums.push(sum(ident(total(j))).alias(total(j)));
@@ -288,7 +312,9 @@ impl Rewriting<'_> {
         let added = added.aggregate([ident(CELL)], sums)?;
         let columns = added.schema().columns().into_iter().map(Expr::Column);
         let mut columns: Vec<_> = columns.collect();
-        columns.insert(1, lit(0_i64).alias(POINT));
+        if by_cell {
+            columns.insert(1, lit(0_i64).alias(POINT));
+        }
         added.project(columns)
     }
 

@@ -108,14 +108,11 @@ pub async fn run(request: Request<'_>, noise: &NoiseSource) -> Result<NoisyVecto
 /// run, too. No data is read, and nothing is drawn.
 ///
 /// # Errors
-/// When a table is missing, or is not served with the model's columns; when a key comes from data.
+/// When a table is missing, or is not served with the model's columns.
 pub async fn rewrite(request: &Request<'_>) -> Result<Vec<Rewrite>, RunError> {
     let mut rewrites = Vec::new();
     let tables = &request.program.plan().tables;
     for (table, query) in tables.iter().zip(request.program.queries()) {
-        if table.data_key.is_some() {
-            return Err(RunError::DataKey);
-        }
         let rows = rows(query, request).await?;
         let rewrite = Rewrite::new(rows, table, query, request.selection_key);
         rewrites.push(rewrite.map_err(|_| RunError::Engine)?);
@@ -143,9 +140,6 @@ pub enum RunError {
     /// A key that comes from data without a δ.
     #[error("a key that comes from data needs a delta above zero")]
     Threshold,
-    /// A key that comes from data in the relational execution.
-    #[error("keys that come from data need the streaming execution")]
-    DataKey,
     /// The engine failed.
     #[error("the query engine failed")]
     Engine,
@@ -243,11 +237,14 @@ async fn values(
     request: &Request<'_>,
 ) -> Result<show::Totals, RunError> {
     let rows = rows(query, request).await?;
-    if request.execution == Execution::Relational {
-        return Err(RunError::DataKey);
-    }
-    let key = table.data_key.as_ref().ok_or(RunError::Engine)?;
-    let totals = streaming_values(rows, table, query, key, request.selection_key).await;
+    let data_key = table.data_key.as_ref().ok_or(RunError::Engine)?;
+    let (state, key) = (session(), request.selection_key);
+    let plan = match request.execution {
+        Execution::Streaming => bounded(rows, table, query, key, &state).await,
+        Execution::Relational => rewritten(rows, table, query, key, &state).await,
+    };
+    let plan = plan.map_err(|_| RunError::Engine)?;
+    let totals = read_values(plan, &state, data_key).await;
     totals.map_err(|_| RunError::Engine)
 }
 
@@ -296,18 +293,14 @@ async fn streaming(
     Ok(totals)
 }
 
-async fn streaming_values(
-    rows: LogicalPlan,
-    table: &TablePlan,
-    query: &Query,
+async fn read_values(
+    plan: Arc<dyn ExecutionPlan>,
+    state: &SessionState,
     data_key: &DataKey,
-    key: &SelectionKey,
 ) -> Result<show::Totals, DataFusionError> {
-    let state = session();
-    let plan = bounded(rows, table, query, key, &state).await?;
     let mut totals = show::Totals::new();
     let mut all_read = true;
-    execute(plan, &state, |batch| {
+    execute(plan, state, |batch| {
         let groups = by_value::groups(data_key.from_data, batch);
         all_read &= groups.is_some();
         for (value, cell, sums) in groups.into_iter().flatten() {
@@ -342,14 +335,24 @@ async fn relational(
     key: &SelectionKey,
 ) -> Result<ByComponent<i128>, DataFusionError> {
     let state = session();
-    let rewrite = Rewrite::new(rows, table, query, key)?;
-    let plan = state.create_physical_plan(rewrite.plan()).await?;
+    let plan = rewritten(rows, table, query, key, &state).await?;
     let mut totals = zeros(table, query);
     execute(plan, &state, |batch| {
         add_cells(&mut totals, query, batch);
     })
     .await?;
     Ok(totals)
+}
+
+async fn rewritten(
+    rows: LogicalPlan,
+    table: &TablePlan,
+    query: &Query,
+    key: &SelectionKey,
+    state: &SessionState,
+) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let rewrite = Rewrite::new(rows, table, query, key)?;
+    state.create_physical_plan(rewrite.plan()).await
 }
 
 /// Reads all that a plan gives.

@@ -5,15 +5,17 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Decimal128Array, Int64Array};
+use arrow::array::{ArrayRef, AsArray, Decimal128Array, Int64Array, LargeBinaryArray};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use ward_schemas::data_key::DataKeyType;
 use ward_schemas::decimal::Grid;
 
 use crate::bound::{Seen, SelectionKey, contribution, picked};
+use crate::by_value::{self, Values};
 use crate::lanes::{Cells, Lane};
 use crate::measure::Tally;
 
@@ -113,6 +115,61 @@ pub(crate) fn part(index: usize, tally: Tally, limit: u32) -> ScalarUDF {
         let parts = rows.zip(sums).map(part);
         Arc::new(Decimal128Array::from_iter_values(parts).with_data_type(TOTAL))
     })
+}
+
+/// `ward_group(value, cell)`: the name of the group of a value that comes from data and a cell, `Binary`;
+/// NULL where a row is in none.
+pub(crate) fn group(from_data: DataKeyType, value: DataType) -> ScalarUDF {
+    let arguments = vec![value, DataType::Int64];
+    supply(
+        "ward_group",
+        arguments,
+        DataType::LargeBinary,
+        move |columns, rows| {
+            let values = Values::new(from_data, &columns[0]);
+            let cells = columns[1].as_primitive::<Int64Type>().iter();
+            let name = |(row, cell): (usize, Option<i64>)| {
+                let cell = u32::try_from(cell?).ok()?;
+                values.as_ref()?.group(row, cell)
+            };
+            let names = (0..rows).zip(cells).map(name);
+            Arc::new(names.collect::<LargeBinaryArray>())
+        },
+    )
+}
+
+/// `ward_value(group)`: the value in a group's name, `Binary`.
+pub(crate) fn value_of_group() -> ScalarUDF {
+    let arguments = vec![DataType::LargeBinary];
+    supply(
+        "ward_value",
+        arguments,
+        DataType::LargeBinary,
+        |columns, _| {
+            let groups = columns[0].as_binary::<i64>().iter();
+            let values = groups.map(|group| group.map(|group| by_value::split(group).0));
+            Arc::new(values.collect::<LargeBinaryArray>())
+        },
+    )
+}
+
+/// `ward_rank(patient, group)`: where a group with a name stands in the patient's secret order,
+/// `Binary`.
+pub(crate) fn rank_by_name(key: SelectionKey) -> ScalarUDF {
+    let arguments = vec![DataType::Int64, DataType::LargeBinary];
+    supply(
+        "ward_rank",
+        arguments,
+        DataType::LargeBinary,
+        move |columns, _| {
+            let patients = columns[0].as_primitive::<Int64Type>().iter();
+            let groups = columns[1].as_binary::<i64>().iter();
+            let rank = |(patient, group): (Option<i64>, Option<&[u8]>)| {
+                Some(key.rank_of(patient?, group?).to_be_bytes())
+            };
+            Arc::new(patients.zip(groups).map(rank).collect::<LargeBinaryArray>())
+        },
+    )
 }
 
 type Body = dyn Fn(&[ArrayRef], usize) -> ArrayRef + Send + Sync;

@@ -227,8 +227,8 @@ impl Hospitals {
         });
         match answer {
             Ok(Ok(answer)) => Ok(Some(answer.vectors)),
-            // Too little ρ for noise, or a key that only the streaming execution has: decided by the template.
-            Ok(Err(RunError::Rho | RunError::DataKey)) | Err(_) => Ok(None),
+            // Too little ρ for noise: decided by the template.
+            Ok(Err(RunError::Rho)) | Err(_) => Ok(None),
             Ok(Err(_)) => Err(Finding::Fails(execution, *layout)),
         }
     }

@@ -7,12 +7,16 @@ use ward_privacy::NoiseSource;
 use ward_schemas::data_key::{DataValue, ShownValues};
 use ward_schemas::partial::Vectors;
 
-use crate::support::{Hospital, Measurement, answer, answer_with, compile, template};
+use crate::support::{
+    Hospital, Measurement, answer, answer_by_both, answer_with, compile, template,
+};
 
 /// Noise so small that two patients are enough: the threshold is 2.
 const DECLARED: &str = "delta = \"1e-9\"\nkeys.code = { from_data = \"integer\", most = 100 }";
 const BY_CODE: &str = "SELECT measurement_concept_id AS code, COUNT(DISTINCT person_id) AS patients, COUNT(*) AS n FROM measurement GROUP BY 1";
 const BY_SEX: &str = "SELECT p.gender_concept_id AS sex, m.measurement_concept_id AS code, COUNT(*) AS n, AVG(m.value_as_number) AS mean FROM measurement m JOIN person p ON p.person_id = m.person_id GROUP BY 1, 2";
+/// A patient has a code in several cells.
+const BY_HIGH: &str = "SELECT value_as_number > 5 AS high, measurement_concept_id AS code, COUNT(*) AS n, AVG(value_as_number) AS mean FROM measurement GROUP BY 1, 2";
 const BOUNDS: &str = "keys.sex = { concepts = [8507, 8532] }\nbounds.mean = { lower = \"0\", upper = \"10\", step = \"0.1\" }";
 
 fn loud(sql: &str, max_groups: u32, more: &str) -> String {
@@ -70,7 +74,7 @@ proptest! {
 
     #[test]
     fn values_that_enough_patients_have_are_shown(hospital in hospital(), batch in 1_usize..20, partitions in 1_usize..4) {
-        let vectors = answer(&loud(BY_CODE, 6, ""), hospital.tables(batch, partitions));
+        let vectors = answer_by_both(&loud(BY_CODE, 6, ""), hospital.tables(batch, partitions));
         let mut patients = patients(&hospital);
         patients.retain(|_, patients| patients.len() >= 2);
         prop_assert_eq!(codes(&vectors), patients.keys().copied().collect::<Vec<_>>());
@@ -93,7 +97,7 @@ proptest! {
     /// value is there.
     #[test]
     fn the_threshold_counts_over_all_cells(hospital in hospital(), batch in 1_usize..20, partitions in 1_usize..4) {
-        let vectors = answer(&loud(BY_SEX, 6, BOUNDS), hospital.tables(batch, partitions));
+        let vectors = answer_by_both(&loud(BY_SEX, 6, BOUNDS), hospital.tables(batch, partitions));
         let mut patients = patients(&hospital);
         patients.retain(|_, patients| patients.len() >= 2);
         prop_assert_eq!(codes(&vectors), patients.keys().copied().collect::<Vec<_>>());
@@ -140,13 +144,13 @@ proptest! {
     }
 
     #[test]
-    fn the_layout_of_the_rows_does_not_matter(hospital in hospital(), batch in 1_usize..20) {
-        let text = loud(BY_SEX, 2, BOUNDS);
+    fn the_layout_of_the_rows_does_not_matter(hospital in hospital(), batch in 1_usize..20, groups in 2_u32..5) {
+        let text = loud(BY_HIGH, groups, &BOUNDS.replace("sex = { concepts = [8507, 8532] }", "high = { booleans = [true, false] }"));
         let mut reversed = hospital.clone();
         reversed.measurements.reverse();
         reversed.persons.reverse();
-        let one = answer(&text, hospital.tables(1000, 1));
-        prop_assert_eq!(one, answer(&text, reversed.tables(batch, 3)));
+        let one = answer_by_both(&text, hospital.tables(1000, 1));
+        prop_assert_eq!(one, answer_by_both(&text, reversed.tables(batch, 3)));
     }
 }
 
@@ -196,11 +200,11 @@ fn texts_and_dates_are_keys_and_unfit_texts_are_not() {
     };
     let hospital = stairs(5);
     let named = "CASE WHEN measurement_concept_id = 3 THEN 'three' WHEN measurement_concept_id = 4 THEN '' WHEN measurement_concept_id = 5 THEN 'five' END";
-    let vectors = answer(&text(named, "text"), hospital.tables(4, 2));
+    let vectors = answer_by_both(&text(named, "text"), hospital.tables(4, 2));
     let texts: Vec<_> = shown(&vectors).iter().map(ToString::to_string).collect();
     assert_eq!(texts, ["five", "three"]);
     assert_eq!(vectors.values()[0][0], [5, 3]);
-    let vectors = answer(&text("measurement_date", "date"), hospital.tables(4, 2));
+    let vectors = answer_by_both(&text("measurement_date", "date"), hospital.tables(4, 2));
     let dates: Vec<_> = shown(&vectors).iter().map(ToString::to_string).collect();
     assert_eq!(dates, ["2019-04-14"]);
 }
