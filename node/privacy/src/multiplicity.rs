@@ -59,7 +59,7 @@ impl Multiplicity {
         self.most.is_some_and(|most| most <= rows)
     }
 
-    /// The same rows, also numbered from 1 for each patient in this column.
+    /// The same rows, of which there is also at most one for each combination of these columns.
     pub(crate) fn and_one_per(self, key: impl IntoIterator<Item = usize>) -> Self {
         let keys = [key.into_iter().collect()].into_iter().chain(self.keys);
         Self::of(keys, self.most)
@@ -107,5 +107,46 @@ impl Multiplicity {
     pub(crate) fn together(&self, other: &Self) -> Self {
         let most = self.most.zip(other.most);
         Self::of([], most.map(|(one, two)| one.saturating_add(two)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_is_bounded_bounds_the_rows() {
+        let numbered = Multiplicity::many().and_one_per([3]);
+        assert!(numbered.is_one_given(&[3]) && !numbered.is_at_most(1000));
+        let few = numbered.restricted(3, 5);
+        assert!(few.is_at_most(5) && !few.is_at_most(4));
+        assert!(numbered.restricted(3, 1).is_one());
+        assert!(!numbered.restricted(2, 1).is_at_most(1000));
+    }
+
+    #[test]
+    fn a_number_among_others_bounds_only_with_them() {
+        let numbered = Multiplicity::one_per([2, 3]);
+        let few = numbered.restricted(3, 5);
+        assert!(!few.is_at_most(1000) && !few.is_one_given(&[2]));
+        assert!(numbered.restricted(3, 1).is_one_given(&[2]));
+    }
+
+    #[test]
+    fn what_moves_away_is_forgotten() {
+        let known = Multiplicity::one_per([1]).and(Multiplicity::one_per([2, 4]));
+        let moved = known.moved(|c| c.checked_sub(2));
+        assert!(
+            moved.is_one_given(&[0, 2]) && !moved.is_one_given(&[0]) && !moved.is_one_given(&[1])
+        );
+        assert!(Multiplicity::one().moved(|_| None).is_one());
+    }
+
+    #[test]
+    fn rows_of_both_add_up() {
+        let five = Multiplicity::one_per([0]).restricted(0, 5);
+        let both = five.together(&Multiplicity::one());
+        assert!(both.is_at_most(6) && !both.is_at_most(5) && !both.is_one_given(&[0]));
+        assert!(!five.together(&Multiplicity::many()).is_at_most(1000));
     }
 }

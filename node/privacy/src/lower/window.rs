@@ -1,7 +1,7 @@
 //! Rebuilds windows. Where the statement's order leaves ties that would show, all columns that are read break them.
 
 use arrow::datatypes::DataType;
-use datafusion::common::{Column, Result, ScalarValue};
+use datafusion::common::{Column, Result, ScalarValue, plan_err};
 use datafusion::functions_window::expr_fn::{
     dense_rank, first_value, lag, last_value, lead, rank, row_number,
 };
@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 
 use super::canonical::canonical;
 use super::{Lowered, Lowering};
-use crate::relation::{Edge, Frame, FrameUnit, Relation, Window, WindowKind};
+use crate::relation::{Edge, Fold, Frame, FrameUnit, Relation, Window, WindowKind};
 use crate::scalar::Scalar;
 
 impl Lowering<'_> {
@@ -86,54 +86,65 @@ impl Lowering<'_> {
         argument: &[Column],
         over: &Over,
     ) -> Result<(LogicalPlanBuilder, Expr)> {
-        let value = || {
-            argument
-                .first()
-                .cloned()
-                .map(Expr::Column)
-                .unwrap_or_default()
-        };
-        let expr = match kind {
+        let value = argument.first().cloned().map(Expr::Column);
+        let value = value.unwrap_or_default();
+        let call = match kind {
             WindowKind::RowNumber => over.of(row_number(), None)?,
             WindowKind::Rank => over.of(rank(), None)?,
             WindowKind::DenseRank => over.of(dense_rank(), None)?,
             WindowKind::Shift { rows, default, .. } => {
                 let default = Some(default.clone()).filter(|d| !d.is_null());
                 let shift = if *rows < 0 { lead } else { lag };
-                over.of(shift(value(), Some(rows.abs()), default), None)?
+                over.of(shift(value, Some(rows.abs()), default), None)?
             }
-            WindowKind::First { frame, .. } => over.of(first_value(value()), Some(frame))?,
-            WindowKind::Last { frame, .. } => over.of(last_value(value()), Some(frame))?,
+            WindowKind::First { frame, .. } => over.of(first_value(value), Some(frame))?,
+            WindowKind::Last { frame, .. } => over.of(last_value(value), Some(frame))?,
             WindowKind::Fold { fold, frame } => {
-                let Some(argument) = argument.first() else {
-                    return datafusion::common::plan_err!("a fold of nothing");
-                };
-                let mut parts = Vec::new();
-                let value = self.folded(fold, argument, |name, part| {
-                    parts.push((name.to_owned(), part));
-                });
-                let parts = parts
-                    .into_iter()
-                    .map(|(name, part)| Ok(over.of(part, Some(frame))?.alias(name)));
-                return Ok((plan.window(parts.collect::<Result<Vec<_>>>()?)?, value));
+                return self.fold_over(plan, fold, frame, argument, over);
             }
         };
         let name = self.fresh();
         let value = Expr::Column(Column::new_unqualified(&name));
-        let plan = plan.window([expr.alias(name)])?;
-        let numbers = matches!(
-            kind,
-            WindowKind::RowNumber | WindowKind::Rank | WindowKind::DenseRank
-        );
+        let plan = plan.window([call.alias(name)])?;
         Ok((
             plan,
-            if numbers {
-                Expr::TryCast(TryCast::new(Box::new(value), DataType::Int64))
+            if is_number(kind) {
+                integer(value)
             } else {
                 value
             },
         ))
     }
+
+    fn fold_over(
+        &mut self,
+        plan: LogicalPlanBuilder,
+        fold: &Fold,
+        frame: &Frame,
+        argument: &[Column],
+        over: &Over,
+    ) -> Result<(LogicalPlanBuilder, Expr)> {
+        let [argument] = argument else {
+            return plan_err!("a fold of nothing");
+        };
+        let mut parts = Vec::new();
+        let value = self.folded(fold, argument, |name, part| {
+            parts.push((name.to_owned(), part));
+        });
+        let parts = parts.into_iter();
+        let parts = parts.map(|(name, part)| Ok(over.of(part, Some(frame))?.alias(name)));
+        Ok((plan.window(parts.collect::<Result<Vec<_>>>()?)?, value))
+    }
+}
+
+fn is_number(kind: &WindowKind) -> bool {
+    use WindowKind::{DenseRank, Rank, RowNumber};
+    matches!(kind, RowNumber | Rank | DenseRank)
+}
+
+/// DataFusion numbers rows without a sign.
+fn integer(number: Expr) -> Expr {
+    Expr::TryCast(TryCast::new(Box::new(number), DataType::Int64))
 }
 
 /// Where a window looks.

@@ -224,6 +224,33 @@ fn cases() -> Vec<(String, Values)> {
             let rows = by_day(p);
             (0..rows.len()).map(|i| greatest(&rows[(i + 2).min(rows.len())..(i + 4).min(rows.len())])).collect()
         }),
+        (window(&format!("FIRST_VALUE(value_as_number) {BY_DAY} ROWS BETWEEN 3 PRECEDING AND 2 PRECEDING)")), |p| {
+            let rows = by_day(p);
+            (0..rows.len()).map(|i| i.checked_sub(2).and_then(|_| rows[i.saturating_sub(3)].value)).collect()
+        }),
+        (window(&format!("LAST_VALUE(value_as_number) {BY_DAY} DESC ROWS BETWEEN 1 FOLLOWING AND 10000 FOLLOWING)")), |p| {
+            let mut rows = p.rows.clone();
+            rows.sort_by(|a, b| b.day.cmp(&a.day).then_with(|| by_value(a, b)));
+            (1..=rows.len()).map(|i| rows[i..].last().and_then(|r| r.value)).collect()
+        }),
+        (window(&format!("SUM(value_as_number) {BY_DAY} ROWS BETWEEN 2 PRECEDING AND 1 PRECEDING)")), |p| {
+            let rows = by_day(p);
+            (0..rows.len()).map(|i| sum(&rows[i.saturating_sub(2)..i])).collect()
+        }),
+        (window(&format!("MIN(value_as_number) {BY_DAY} ROWS BETWEEN CURRENT ROW AND 2 FOLLOWING)")), |p| {
+            let rows = by_day(p);
+            (0..rows.len()).map(|i| least(&rows[i..(i + 3).min(rows.len())])).collect()
+        }),
+        (window(&format!("COUNT(*) {BY_DAY} RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)")), |p| {
+            p.rows.iter().map(|r| count(p.rows.iter().filter(|o| o.day >= r.day).count())).collect()
+        }),
+        (window("RANK() OVER (PARTITION BY person_id ORDER BY value_as_number DESC NULLS FIRST)"), |p| {
+            let before = |r: &Row, o: &Row| match (r.canonical(), o.canonical()) {
+                (Some(r), Some(o)) => o > r,
+                (r, o) => r.is_some() && o.is_none(),
+            };
+            p.rows.iter().map(|r| count(1 + p.rows.iter().filter(|o| before(r, o)).count())).collect()
+        }),
         // Rows that are equal in all columns are numbered twice, in opposite orders.
         ("(SELECT person_id, 10 * a + b AS v FROM (SELECT person_id, ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY c) AS a, ROW_NUMBER() OVER (PARTITION BY person_id ORDER BY c DESC) AS b FROM (SELECT person_id, measurement_concept_id AS c FROM measurement) m) n WHERE a < 3 AND b < 4)".into(), |p| {
             let mut rows: Vec<_> = p.rows.iter().map(|r| (r.concept, 0)).collect();
