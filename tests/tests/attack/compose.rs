@@ -23,7 +23,14 @@ fn outermost() -> impl Strategy<Value = (&'static str, &'static str)> {
     let by_concept = "bounds.x = { lower = \"-3\", upper = \"12\", step = \"0.5\" }\nkeys.c = { numbers = [0, 1, 2, 9, 10, 11, 9201] }";
     let by_month = "keys.m = { calendar = \"month\", from = 2019-07-01, to = 2021-12-01 }";
     let by_sex = "bounds.x = { lower = \"-3\", upper = \"12\", step = \"0.5\" }\nkeys.sex = { concepts = [8507, 8532] }";
+    let spread = "bounds.x = { lower = \"-3\", upper = \"12\", step = \"0.5\" }\nbounds.y = { lower = \"-3\", upper = \"12\", step = \"0.5\" }";
+    let by_most = "keys.most = { numbers = [0, 1, 2, 9, 10, 11, 9201] }";
     prop::sample::select(vec![
+        ("SELECT MEDIAN(v) AS x, STDDEV(v) AS y FROM ({}) q", spread),
+        (
+            "SELECT most, COUNT(*) AS n, COUNT(DISTINCT person_id) AS patients FROM (SELECT person_id, MAX(c) OVER (PARTITION BY person_id) AS most FROM ({}) r) q GROUP BY 1",
+            by_most,
+        ),
         (
             "SELECT COUNT(*) AS n, COUNT(DISTINCT person_id) AS patients, SUM(v) AS x FROM ({}) q",
             bounds,
@@ -66,7 +73,9 @@ fn relation() -> impl Strategy<Value = String> {
     })
 }
 
-const OF_ONE: [&str; 16] = [
+const OF_ONE: [&str; 18] = [
+    "SELECT person_id, d, MAX(v) OVER (PARTITION BY person_id ORDER BY d ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS v, DENSE_RANK() OVER (PARTITION BY person_id ORDER BY v) AS c FROM ({a}) r",
+    "SELECT person_id, d, FIRST_VALUE(v) OVER (PARTITION BY person_id, c ORDER BY d DESC) AS v, c FROM ({a}) r",
     "SELECT person_id, d, v, c FROM ({a}) r WHERE v > 2 OR d < $since",
     "SELECT person_id, d, v * 2 - 1 AS v, c FROM ({a}) r WHERE c IN (9, 10, 9201)",
     "SELECT DISTINCT person_id, d, v, c FROM ({a}) r",

@@ -15,6 +15,7 @@
 //! | [`noise`] | is it as much noise as declared, of the right shape, and fresh? |
 //! | [`oracles`] | a row on which SQL fails |
 //! | [`reconstruction`] | 200 secrets from 800 counts |
+//! | [`thresholds`] | is a value shown that one patient has? |
 //! | [`vocabulary`] | a code that one hospital coined |
 
 mod bits;
@@ -32,6 +33,7 @@ mod noise;
 mod oracles;
 mod reconstruction;
 mod statements;
+mod thresholds;
 mod vocabulary;
 
 use proptest::test_runner::Config as ProptestConfig;

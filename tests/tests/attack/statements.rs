@@ -113,7 +113,10 @@ pub(crate) static ACCEPTED: LazyLock<Vec<(String, Tabulation)>> = LazyLock::new(
     let golden = golden();
     let golden = golden.iter().filter_map(|(sql, declared)| {
         let text = template(sql, "0.5", &declarations(declared));
-        Some((sql.clone(), Tabulation::compile(&text).ok()?))
+        let compiled = Tabulation::compile(&text).ok()?;
+        // Which keys from data are shown is a matter of chance: see `thresholds`.
+        let public = compiled.table().data_key.is_none();
+        public.then(|| (sql.clone(), compiled))
     });
     accepted.extend(golden);
     assert!(
