@@ -626,5 +626,11 @@ keys.sex = { concepts = [8507, 8532] }
         assert!(refuse("0.005", "0").contains("rho"));
         assert!(refuse("[8507, 8532]", "[8507, 8507]").contains("twice"));
         assert!(refuse("[\"ehr\"]", "[]").contains("categories"));
+        let keys = "keys.sex = { concepts = [8507, 8532]";
+        let with = |more: &str| format!("{more}\n{keys}");
+        assert!(refuse(keys, &with("totals = [\"age\"]")).contains("keys.age"));
+        assert!(refuse(keys, &with("weights = { patients = 0 }")).contains("weights.patients"));
+        let labelled = format!("totals = [\"sex\"]\n{keys}, labels = [\"total\", \"f\"]");
+        assert!(refuse(keys, &labelled).contains("labelled"));
     }
 }

@@ -66,7 +66,7 @@ impl std::fmt::Debug for SelectionKey {
 pub(crate) struct Seen {
     /// Rows that count, m.
     pub(crate) rows: u64,
-    /// Sum of their grid integers, s. It would take a patient with 2³⁰ rows to wrap it, and what it
+    /// Sum of their grid integers, s. It would take a patient with 2²³ rows to wrap it, and what it
     /// contributes is clamped all the same.
     sum: i64,
 }

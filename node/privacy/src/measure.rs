@@ -134,7 +134,7 @@ pub(crate) fn compile(
     compiler.check_declarations(&columns)?;
     let parts = compiler.into_parts();
     if let Some(key) = &data_key {
-        key.check(spec, &parts)?;
+        key.check(&parts)?;
     }
     let totals = totals::indices(spec, &key_columns, &keys, &relation, &parts)?;
     let declared = spec.contribution.max_groups;

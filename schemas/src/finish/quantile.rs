@@ -13,10 +13,11 @@ use crate::decimal::Grid;
 /// The quantile of a fraction, from levels of a tree, each with its span, the coarsest first; `None`
 /// where the number of rows can't be told from zero, or the levels make no tree over the grid.
 pub(super) fn estimate(levels: &[(&Noisy, u32)], grid: &Grid, fraction: f64) -> Option<Estimate> {
-    let prefixes = Prefixes::of(&up(levels)?);
+    let mut prefixes = Prefixes::of(&up(levels)?);
     if prefixes.rows <= Z95 * prefixes.rows_variance.sqrt() {
         return None;
     }
+    prefixes.rise();
     let edges = Edges::of(grid);
     let value = edges.position(prefixes.crossing(fraction));
     let (first, last) = prefixes.bins(fraction);
@@ -131,11 +132,20 @@ impl Prefixes {
         }
     }
 
-    /// Where the rising curve that is nearest to the prefixes crosses the fraction, in leaves from
-    /// the first edge; the middle, where it is level there.
+    /// Replaces the counts by the nearest that rise, as counts of rows before an edge do. That takes
+    /// noise away, so the variances are still enough.
+    fn rise(&mut self) {
+        let curve = rising(self.edges.iter().map(|p| p.count));
+        for (edge, count) in self.edges.iter_mut().zip(curve) {
+            edge.count = count;
+        }
+    }
+
+    /// Where the rising counts cross the fraction, in leaves from the first edge; the middle, where
+    /// they are level there.
     fn crossing(&self, fraction: f64) -> f64 {
         let target = fraction * self.rows;
-        let curve = rising(self.edges.iter().map(|p| p.count));
+        let curve: Vec<_> = self.edges.iter().map(|p| p.count).collect();
         let below = curve.partition_point(|c| *c < target);
         let up_to = curve.partition_point(|c| *c <= target);
         let enter = interpolate(&curve, below, target);

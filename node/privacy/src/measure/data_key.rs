@@ -5,7 +5,6 @@ use arrow::datatypes::DataType;
 use ward_schemas::data_key::{DataKey, DataKeyType};
 use ward_schemas::names::Ident;
 use ward_schemas::plan::{Column, ColumnContent, Component, ComponentUnit, TablePlan};
-use ward_schemas::template::TableSpec;
 
 use super::columns::Compiler;
 use super::parts::Parts;
@@ -58,21 +57,17 @@ impl Compiler<'_> {
 }
 
 impl Found {
-    /// What needs all of a table's cells at once is not accepted beside this key.
-    pub(super) fn check(&self, spec: &TableSpec, parts: &Parts) -> Result<(), Rule> {
-        let refused = |what| Rule::Unsupported {
-            what,
+    /// A value's sums are one integer for each measure.
+    pub(super) fn check(&self, parts: &Parts) -> Result<(), Rule> {
+        let is_tree = |tally: &super::Tally| matches!(tally.kind, TallyKind::Bins { .. });
+        if !parts.tallies.iter().any(is_tree) {
+            return Ok(());
+        }
+        Err(Rule::Unsupported {
+            what: "a quantile by a key that comes from data",
             fragment: self.name.to_string(),
             remedy: "Declare the key's values",
-        };
-        if !spec.totals.is_empty() {
-            return Err(refused("a total beside a key that comes from data"));
-        }
-        let is_tree = |tally: &super::Tally| matches!(tally.kind, TallyKind::Bins { .. });
-        if parts.tallies.iter().any(is_tree) {
-            return Err(refused("a quantile by a key that comes from data"));
-        }
-        Ok(())
+        })
     }
 
     /// Adds the key to a table that was compiled without it.

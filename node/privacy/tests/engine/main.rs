@@ -16,6 +16,7 @@ mod hospital;
 #[path = "../../examples/fuzz/input.rs"]
 mod input;
 mod language;
+mod measures;
 mod parts;
 mod replay;
 mod scalars;

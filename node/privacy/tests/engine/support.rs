@@ -15,9 +15,10 @@ use ward_schemas::canonical::ContentHash;
 use ward_schemas::cdm::{self, ColumnType};
 use ward_schemas::key::NoVocabulary;
 use ward_schemas::parameter::{Parameters, RawParameters};
-use ward_schemas::partial::Vectors;
+use ward_schemas::partial::{self, Vectors};
 use ward_schemas::plan::TablePlan;
-use ward_schemas::rho::Sigma;
+use ward_schemas::release::{self, ReleaseTable};
+use ward_schemas::rho::{Rho, Sigma};
 use ward_schemas::template::Template;
 
 /// Always zero: shows the bounded sums themselves.
@@ -274,6 +275,15 @@ impl Asked {
     /// The plan of the first table.
     pub(crate) fn table(&self) -> &TablePlan {
         &self.program.plan().tables[0]
+    }
+
+    /// The table of the release, its intervals by the noise of this many times the declared rho.
+    pub(crate) fn release(&self, vectors: Vectors, times: u64) -> ReleaseTable {
+        let plan = self.program.plan();
+        let rho = Rho::from_units(plan.rho().units() * times).expect("rho");
+        let noise = plan.noise(rho).expect("noise");
+        let merged = partial::merge(plan, &noise, &[vectors]);
+        release::tables(plan, &noise, &merged).remove(0)
     }
 
     /// The answer by an execution, whose selection key has this byte throughout.
