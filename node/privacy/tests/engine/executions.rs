@@ -11,10 +11,11 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
+use crate::golden::accepted_texts;
 use crate::statements::{Statement, hospital, statement};
 use crate::support::{Asked, NoNoise, runtime};
 use ward_privacy::Execution::{Relational, Streaming};
-use ward_privacy::{FrozenNoise, NoiseSource, Rewrite};
+use ward_privacy::{FrozenNoise, NoiseSource, Rewrite, RunError};
 use ward_schemas::partial::Vectors;
 use ward_schemas::plan::{Component, ComponentUnit, TablePlan};
 use ward_schemas::rho::Sigma;
@@ -69,6 +70,28 @@ proptest! {
         for execution in [Streaming, Relational] {
             let other = asked.answer(execution, KEY, hospital.shuffled(batch, partitions, seed), &exact());
             prop_assert_eq!(&one, &other, "{:?}: {}", execution, statement.text());
+        }
+    }
+}
+
+/// The golden statements, which cover every rule of tracking; what has no text says so.
+#[test]
+fn every_accepted_statement_is_one_function() {
+    let case = hospital().new_tree(&mut TestRunner::deterministic());
+    let tables = case.expect("a hospital").current().tables(16, 2);
+    for text in accepted_texts() {
+        let asked = Asked::compile(&text);
+        let answer = |execution| asked.answer(execution, KEY, Arc::clone(&tables), &exact());
+        let streaming = answer(Streaming);
+        assert_eq!(streaming, answer(Relational), "{text}");
+        let rewrite = asked.rewrite(KEY, Arc::clone(&tables));
+        match rewrite.sql() {
+            Err(error) => assert_eq!((error, text.contains(" OR ")), (RunError::Text, true)),
+            Ok(_) if asked.table().data_key.is_some() => {}
+            Ok(_) => {
+                let sums = sums_by_sql(&rewrite, tables.as_ref(), asked.table());
+                assert_eq!(streaming.values()[0], sums, "{text}");
+            }
         }
     }
 }

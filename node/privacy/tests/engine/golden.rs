@@ -49,6 +49,13 @@ fn golden() -> Vec<Golden> {
     files.map(read).collect()
 }
 
+/// A template around each accepted statement.
+pub(crate) fn accepted_texts() -> Vec<String> {
+    let statements = golden().into_iter().flat_map(|g| g.accepted);
+    let text = |a: Accepted| template(&a.sql, &declarations(&a.declared));
+    statements.map(text).collect()
+}
+
 /// The declarations of a few words, or as they stand.
 fn declarations(declared: &str) -> String {
     let contribution = "contribution = { max_groups = 1, max_rows_per_group = 2 }";
