@@ -5,22 +5,29 @@ use std::fmt::Display;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Cte, GroupByExpr, Join, Query, Select, SelectFlavor, SetExpr, SetOperator, SetQuantifier,
+    Cte, Expr, GroupByExpr, Join, Query, Select, SelectFlavor, SetExpr, SetOperator, SetQuantifier,
     TableAlias, TableFactor, TableWithJoins, Visit, Visitor,
 };
 
-use super::shorten;
+use super::{limit, shorten};
 use crate::refusal::Rule;
 
 /// Checks a query and all queries inside it.
 pub(super) fn check(query: &Query) -> Result<(), Rule> {
-    match query.visit(&mut Shape) {
+    match query.visit(&mut Shape { depth: 0 }) {
         ControlFlow::Break(rule) => Err(rule),
         ControlFlow::Continue(()) => Ok(()),
     }
 }
 
-struct Shape;
+struct Shape {
+    /// How many expressions are around this one.
+    depth: usize,
+}
+
+/// Planning takes a time that grows with the square of it. What expressions may become once
+/// they are merged is bounded by [`crate::scalar::Extent`].
+const MAX_DEPTH: usize = 512;
 
 impl Visitor for Shape {
     type Break = Rule;
@@ -35,6 +42,16 @@ impl Visitor for Shape {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Rule> {
         flow(check_factor(factor))
+    }
+
+    fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<Rule> {
+        self.depth += 1;
+        flow(limit("operators inside one another", self.depth, MAX_DEPTH))
+    }
+
+    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<Rule> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
     }
 }
 

@@ -6,7 +6,7 @@ use crate::model::Model;
 use crate::multiplicity::Multiplicity;
 use crate::refusal::Rule;
 use crate::relation::{Field, Node, Owner, Relation};
-use crate::scalar::{Extent, Scalar};
+use crate::scalar::Scalar;
 
 use super::fold::{Call, mixed};
 use super::{project, relation, scope, settled};
@@ -66,10 +66,6 @@ pub(super) fn grouped(
     };
     let mut relation = of(input, group);
     relation.owner = owner;
-    // An aggregate's rows are held: expressions below it are not merged into those above.
-    for field in &mut relation.fields {
-        field.extent = Extent::COLUMN;
-    }
     Some(settled(relation))
 }
 

@@ -93,7 +93,30 @@ fn explosions_are_refused() {
         doubling = format!("SELECT person_id, y + y AS y FROM ({doubling}) d{level}");
     }
     let doubling = format!("SELECT COUNT(*) AS n FROM ({doubling}) d WHERE y > 5");
-    for sql in [deep, tests, between, doubling] {
+    // A filter on a key of a group may be moved below it, and would double on its way.
+    let levels = |level: fn(usize) -> String| {
+        let names: Vec<_> = (1..30)
+            .map(|i| format!("d{i} AS ({})", level(i - 1)))
+            .collect();
+        format!(
+            "WITH d0 AS (SELECT person_id, year_of_birth AS y FROM person), {} SELECT COUNT(*) AS n FROM d29 WHERE y > 5",
+            names.join(", ")
+        )
+    };
+    let grouped =
+        levels(|i| format!("SELECT person_id, y + y AS y FROM d{i} GROUP BY person_id, y + y"));
+    let distinct = levels(|i| format!("SELECT DISTINCT person_id, y + y AS y FROM d{i}"));
+    let united = levels(|i| {
+        format!("SELECT person_id, y + y AS y FROM d{i} UNION SELECT person_id, 1 FROM person")
+    });
+    let windowed = levels(|i| {
+        format!(
+            "SELECT person_id, y + y AS y, COUNT(*) OVER (PARTITION BY person_id, y) AS c FROM d{i}"
+        )
+    });
+    for sql in [
+        deep, tests, between, doubling, grouped, distinct, united, windowed,
+    ] {
         let refusal = compile(&template(&sql, PLAIN))
             .expect_err("refused")
             .to_string();
