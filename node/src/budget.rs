@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Datelike as _, Duration, Months, Utc};
 use comfy_table::Table;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::NOTHING;
 use ward_schemas::loss::Loss;
 use ward_schemas::names::{NodeName, PermitId};
 use ward_schemas::rho::Rho;
@@ -101,7 +101,7 @@ pub(crate) fn month_name(month: DateTime<Utc>) -> String {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    table.load_preset(NOTHING);
     table.set_header(header);
     table
 }

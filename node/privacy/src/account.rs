@@ -100,6 +100,16 @@ mod tests {
     }
 
     #[test]
+    fn an_epsilon_of_four_fifths_would_be_found() {
+        for rho in ["0.005", "0.155", "0.5"] {
+            let rho: Rho = rho.parse().expect(rho);
+            let delta: Delta = "1e-6".parse().expect("delta");
+            let too_small = value(epsilon(rho, delta)) * 0.8;
+            assert!(gaussian_delta(rho.to_f64(), too_small) > 1.001e-6, "{rho}");
+        }
+    }
+
+    #[test]
     fn thresholds_and_the_conversion_share_what_is_stated() {
         let state = |delta: &str| {
             stated(Loss {

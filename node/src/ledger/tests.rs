@@ -69,8 +69,10 @@ fn budget() -> impl Strategy<Value = Loss> {
     (1..2000_u64, 0..2000_u64).prop_map(|(rho, delta)| loss(rho, delta))
 }
 
-/// What the ledger charges of these asks, and how many it refuses.
-fn run(asks: &[Asked], policy: &Policy, budget: Loss) -> (Vec<Charge>, usize) {
+type Decide = fn(&Spent, &Policy, Loss, Loss) -> Result<(), Problem>;
+
+/// What a ledger that decides so charges of these asks, and how many it refuses.
+fn run(decide: Decide, asks: &[Asked], policy: &Policy, budget: Loss) -> (Vec<Charge>, usize) {
     let (mut charges, mut refused, mut hour) = (Vec::new(), 0, 0);
     for (wait, permit, loss) in asks {
         hour += wait;
@@ -88,27 +90,63 @@ fn run(asks: &[Asked], policy: &Policy, budget: Loss) -> (Vec<Charge>, usize) {
     (charges, refused)
 }
 
+/// Whether these charges keep to every budget, at every time.
+fn keep_to(charges: &[Charge], policy: &Policy, permit: Loss) -> bool {
+    is_within(sum(charges), policy.lifetime())
+        && charges.iter().all(|last| {
+            let start = year_start(last.at);
+            let year = charges.iter().filter(|c| c.at <= last.at && c.at >= start);
+            let same = charges.iter().filter(|c| c.account == last.account);
+            is_within(sum(year), policy.yearly()) && is_within(sum(same), permit)
+        })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn no_budget_is_ever_exceeded(asks in asks(), yearly in budget(), extra in budget(), permit in budget()) {
-        let lifetime = yearly.saturating_add(extra);
-        let (charges, _) = run(&asks, &policy(yearly, lifetime), permit);
-        prop_assert!(is_within(sum(&charges), lifetime));
-        for last in &charges {
-            let year = charges.iter().filter(|c| c.at <= last.at && c.at >= year_start(last.at));
-            prop_assert!(is_within(sum(year), yearly));
-            let same = charges.iter().filter(|c| c.account == last.account);
-            prop_assert!(is_within(sum(same), permit));
-        }
+        let policy = policy(yearly, yearly.saturating_add(extra));
+        let (charges, _) = run(decide, &asks, &policy, permit);
+        prop_assert!(keep_to(&charges, &policy, permit));
     }
 
     #[test]
     fn only_what_exceeds_a_budget_is_refused(asks in asks()) {
         let all = asks.iter().fold(Loss::ZERO, |sum, (.., loss)| sum.saturating_add(*loss));
-        let (charges, refused) = run(&asks, &policy(all, all), all);
+        let (charges, refused) = run(decide, &asks, &policy(all, all), all);
         prop_assert_eq!((charges.len(), refused), (asks.len(), 0));
+    }
+}
+
+#[test]
+fn mutants_exceed_a_budget() {
+    let blind_to_delta: Decide = |spent, policy, permit, asked| {
+        let delta = Delta::ZERO;
+        decide(spent, policy, permit, Loss { delta, ..asked })
+    };
+    let wants_any_room: Decide =
+        |spent, policy, permit, _| decide(spent, policy, permit, loss(1, 1));
+    let forgets_the_year: Decide = |spent, policy, permit, asked| {
+        let year = Total::default();
+        decide(&Spent { year, ..*spent }, policy, permit, asked)
+    };
+    let forgets_the_permit: Decide = |spent, policy, budget, asked| {
+        let permit = Total::default();
+        decide(&Spent { permit, ..*spent }, policy, budget, asked)
+    };
+    // Room for 14 in the year, and three in four ask on a permit with room for 8.
+    let asks: Vec<Asked> = (0..60).map(|i| (100, i % 4 / 3, loss(50, 70))).collect();
+    let (policy, permit) = (policy(loss(1020, 1000), loss(1520, 1500)), loss(610, 600));
+    let keeps = |decide| keep_to(&run(decide, &asks, &policy, permit).0, &policy, permit);
+    assert!(keeps(decide));
+    for mutant in [
+        blind_to_delta,
+        wants_any_room,
+        forgets_the_year,
+        forgets_the_permit,
+    ] {
+        assert!(!keeps(mutant), "the check misses a mutant");
     }
 }
 
