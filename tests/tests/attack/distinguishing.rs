@@ -2,8 +2,8 @@
 //! neighbours.
 //!
 //! Each cell of a table gets noise of its own, so a table of so many cells is so many releases. The
-//! patient moves each component by all of its sensitivity (10 rows, or 10 rows of 10 steps) at
-//! ρ = ½ for the components together (for one of them σ = Δ), and the distinguisher weighs them by the
+//! patient moves each component by all of its sensitivity (10 rows, or 10 rows of 10 steps, or of 100
+//! squared steps) at ρ = ½ for all together (for one alone σ = Δ), and the distinguisher weighs them by the
 //! logarithm of the likelihood ratio, so that it would reach μ = √(2ρ) = 1 against a continuous Gaussian.
 //!
 //! With n releases a side μ̂ has a standard error of 1.86/√n, 0.0038 for 240,000: the upper end 1.02
@@ -12,7 +12,6 @@
 
 use std::ops::Range;
 
-use ward_schemas::plan::{Component, ComponentUnit};
 use ward_schemas::rho::Rho;
 use ward_tests::attack::engine::Tabulation;
 use ward_tests::attack::gaussian::{empirical_mu, float};
@@ -29,6 +28,7 @@ const RHO: &str = "0.5";
 const COUNT: &str = "COUNT(*)";
 const SUM: &str = "SUM(value_as_number)";
 const MEAN: &str = "AVG(value_as_number)";
+const VARIANCE: &str = "VAR_POP(value_as_number)";
 
 /// Has more rows than the limit, and their values are out of bounds.
 const PATIENT: Patient = Patient {
@@ -54,7 +54,7 @@ fn sums_hide_a_patient_as_well_as_they_claim() {
         ..Attack::new(SUM, FEW)
     };
     let noise = unclamped.engine.sigmas(rho("50"));
-    assert_eq!(noise, unclamped.declared.sigmas(rho(RHO)));
+    assert_eq!(noise, unclamped.sigmas);
     finds(&unclamped, PATIENT, "50", "a clamp at ten times the bounds");
 }
 
@@ -62,6 +62,12 @@ fn sums_hide_a_patient_as_well_as_they_claim() {
 fn means_hide_a_patient_as_well_as_they_claim() {
     let attack = |cells| Attack::new(MEAN, cells);
     hides_and_finds_mutants("means", attack);
+}
+
+#[test]
+fn variances_hide_a_patient_as_well_as_they_claim() {
+    let attack = |cells| Attack::new(VARIANCE, cells);
+    hides_and_finds_mutants("variances", attack);
 }
 
 fn hides_and_finds_mutants(name: &str, attack: impl Fn(i64) -> Attack) {
@@ -94,74 +100,69 @@ struct Patient {
 }
 
 struct Attack {
-    /// What the distinguisher reckons with.
-    declared: Tabulation,
     /// What answers.
     engine: Tabulation,
     cells: i64,
+    /// What the distinguisher reckons with, by component: what the others of a cell add, what the patient
+    /// adds, and the declared noise.
+    others: Vec<f64>,
+    moves: Vec<f64>,
+    sigmas: Vec<f64>,
 }
 
 impl Attack {
     fn new(measure: &str, cells: i64) -> Self {
+        let declared = tabulation(measure, 1, "1");
+        let bounded = |patient| {
+            let answer = declared.bounded(hospital(1, patient).serve(Layout::PLAIN));
+            let components = answer.values()[0].iter();
+            components.map(|cells| float(cells[0])).collect::<Vec<_>>()
+        };
+        let (others, all) = (bounded(None), bounded(Some(PATIENT)));
         Self {
-            declared: tabulation(measure, cells, "1"),
             engine: tabulation(measure, cells, "1"),
             cells,
+            moves: all.iter().zip(&others).map(|(a, o)| a - o).collect(),
+            others,
+            sigmas: declared.sigmas(rho(RHO)),
         }
     }
 
     /// The μ reached against noise for this ρ; the threshold is half way, whatever comes.
     fn mu(&self, patient: Patient, noise: &str) -> f64 {
-        let with = self.statistics(&self.hospital(Some(patient)), noise);
-        let without = self.statistics(&self.hospital(None), noise);
-        empirical_mu(&with, &without, self.statistic(bound) / 2.0)
+        let with = self.statistics(Some(patient), noise);
+        let without = self.statistics(None, noise);
+        empirical_mu(&with, &without, self.statistic(|i| self.moves[i]) / 2.0)
     }
 
-    /// In every cell one other patient with a single row of value 0, and perhaps the patient.
-    fn hospital(&self, patient: Option<Patient>) -> Tables {
-        let mut rows: Vec<_> = (0..self.cells).map(|cell| (-1 - cell, cell, 0.0)).collect();
-        if let Some(patient) = patient {
-            for cell in 0..self.cells {
-                let id = |row| cell * patient.identifiers + row % patient.identifiers;
-                rows.extend((0..patient.rows).map(|row| (id(row), cell, patient.value)));
-            }
-        }
-        cells::hospital(rows)
-    }
-
-    /// Of each release, the statistic of what it says beyond the other patient.
-    fn statistics(&self, hospital: &Tables, noise: &str) -> Vec<f64> {
-        let tables = hospital.serve(Layout::PLAIN);
+    /// Of each release, the statistic of what it says beyond the others.
+    fn statistics(&self, patient: Option<Patient>, noise: &str) -> Vec<f64> {
+        let tables = hospital(self.cells, patient).serve(Layout::PLAIN);
         let released = self.engine.release_at(tables, rho(noise));
-        let cells = 0..released.values()[0][0].len();
-        let excess =
-            |cell: usize| self.statistic(|i, c| float(released.values()[0][i][cell]) - other(c));
+        let components = &released.values()[0];
+        let cells = 0..components[0].len();
+        let excess = |cell: usize| self.statistic(|i| float(components[i][cell]) - self.others[i]);
         cells.map(excess).collect()
     }
 
     /// The logarithm of the likelihood ratio, but for a constant.
-    fn statistic(&self, value: impl Fn(usize, &Component) -> f64) -> f64 {
-        let components = self.declared.table().components.iter().enumerate();
-        let parts = components.zip(self.declared.sigmas(rho(RHO)));
-        parts
-            .map(|((i, component), sigma)| {
-                bound(i, component) * value(i, component) / (sigma * sigma)
-            })
-            .sum()
+    fn statistic(&self, value: impl Fn(usize) -> f64) -> f64 {
+        let components = self.moves.iter().zip(&self.sigmas).enumerate();
+        let part = |(i, (moves, sigma)): (usize, (&f64, &f64))| moves * value(i) / (sigma * sigma);
+        components.map(part).sum()
     }
 }
 
-/// What the patient adds to a cell.
-fn bound(_: usize, component: &Component) -> f64 {
-    float(i64::try_from(component.bound).expect("small"))
-}
-
-/// What the other patient of a cell adds: a row, and nothing to sums.
-fn other(component: &Component) -> f64 {
-    match component.unit {
-        ComponentUnit::One | ComponentUnit::Bins { .. } => 1.0,
-        ComponentUnit::Steps { .. } | ComponentUnit::SquareSteps { .. } => 0.0,
+/// In every cell one other patient with a single row of value 0, and perhaps the patient.
+fn hospital(cells: i64, patient: Option<Patient>) -> Tables {
+    let mut rows: Vec<_> = (0..cells).map(|cell| (-1 - cell, cell, 0.0)).collect();
+    if let Some(patient) = patient {
+        for cell in 0..cells {
+            let id = |row| cell * patient.identifiers + row % patient.identifiers;
+            rows.extend((0..patient.rows).map(|row| (id(row), cell, patient.value)));
+        }
     }
+    cells::hospital(rows)
 }
 
 fn tabulation(measure: &str, cells: i64, reach: &str) -> Tabulation {

@@ -70,7 +70,7 @@ const SPELLINGS: [&[&str]; 4] = [
 ];
 
 proptest! {
-    #![proptest_config(crate::cases(16))]
+    #![proptest_config(crate::cases(12))]
 
     #[test]
     fn one_patient_moves_no_component_further_than_declared(

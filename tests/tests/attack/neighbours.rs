@@ -16,7 +16,7 @@ use crate::hospitals::{Hospital, PATIENTS, heavy, hospital, layout};
 use crate::statements::{ACCEPTED, STATEMENTS, compile};
 
 proptest! {
-    #![proptest_config(crate::cases(600))]
+    #![proptest_config(crate::cases(400))]
 
     /// Rows of the two hospitals lie in different batches, partitions and orders, and either execution
     /// answers.
