@@ -216,6 +216,17 @@ mod tests {
         }
         let conditions = " AND a.b IS NULL AND c.d IS NOT NULL".repeat(150);
         assert!(parsed(format!("SELECT 1 FROM a WHERE a.b = 1{conditions}")).is_ok());
+        for (open, close) in [
+            ("(", ")"),
+            ("NOT (", ")"),
+            ("f(1, ", ")"),
+            ("CASE WHEN ", " THEN a END"),
+            ("CAST(", " AS INT)"),
+        ] {
+            let deep = format!("{}a{}", open.repeat(38), close.repeat(38));
+            let parsed = parsed(format!("SELECT 1 FROM a WHERE {deep} AND {deep}"));
+            assert!(parsed.is_ok(), "{open}: {parsed:?}");
+        }
         let list = ", (1 + 2) * 3".repeat(400);
         assert!(parsed(format!("SELECT 1 FROM a WHERE b IN (1{list})")).is_ok());
     }

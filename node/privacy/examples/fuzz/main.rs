@@ -43,7 +43,11 @@ fn main() {
     }));
     watch(Instant::now());
     let mut fuzzer = Fuzzer::new(directory, options.seed);
-    for input in seeds() {
+    for input in golden() {
+        fuzzer.attempt(input);
+    }
+    fuzzer.known = fuzzer.seen.keys().cloned().collect();
+    for input in kept() {
         fuzzer.attempt(input);
     }
     let seeds = fuzzer.corpus.len();
@@ -110,20 +114,28 @@ fn manifest(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The golden statements, the templates that ship, and the corpus.
-fn seeds() -> Vec<Input> {
-    let corpus = fs::read_to_string(manifest("examples/fuzz/corpus.txt")).unwrap_or_default();
+/// The golden statements and the templates that ship.
+fn golden() -> Vec<Input> {
     let templates = ward_schemas::library::TEMPLATES;
     let templates = templates
         .iter()
         .map(|(_, text)| Input::Template((*text).to_owned()));
     let golden = fs::read_dir(manifest("tests/engine/golden")).expect("golden statements");
-    let golden = golden.filter_map(|file| fs::read_to_string(file.ok()?.path()).ok());
-    let golden = golden.flat_map(|text| statements(&text));
-    golden
+    let mut files: Vec<_> = golden.filter_map(|file| Some(file.ok()?.path())).collect();
+    files.sort();
+    let texts = files
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok());
+    texts
+        .flat_map(|text| statements(&text))
         .chain(templates)
-        .chain(Input::corpus(&corpus))
         .collect()
+}
+
+/// The corpus.
+fn kept() -> Vec<Input> {
+    let corpus = fs::read_to_string(manifest("examples/fuzz/corpus.txt"));
+    Input::corpus(&corpus.unwrap_or_default())
 }
 
 fn statements(golden: &str) -> Vec<Input> {
@@ -166,6 +178,8 @@ struct Fuzzer {
     running: Vec<Input>,
     /// What inputs led to, and the shortest that did.
     seen: BTreeMap<String, Input>,
+    /// What the golden statements led to.
+    known: BTreeSet<String>,
     tried: u64,
     accepted: u64,
     ran: u64,
@@ -184,6 +198,7 @@ impl Fuzzer {
             corpus: Vec::new(),
             running: Vec::new(),
             seen: BTreeMap::new(),
+            known: BTreeSet::new(),
             tried: 0,
             accepted: 0,
             ran: 0,
@@ -291,19 +306,26 @@ impl Fuzzer {
         );
     }
 
-    /// The shortest inputs that lead to everything that was seen, without those that the golden
-    /// statements and the templates lead to.
+    /// Short inputs that together lead to everything that was seen, but for what the golden
+    /// statements lead to.
     fn keep(&self) {
         let visible = |text: &str| text.chars().all(|c| !c.is_control() || c == '\n');
         let short = |i: &&Input| {
             let text = i.to_string();
             text.len() < LARGEST_KEPT && visible(&text) && !text.contains("====")
         };
-        let kept: BTreeSet<_> = self.seen.values().filter(short).cloned().collect();
-        let kept: Vec<_> = kept.into_iter().collect();
-        let texts: Vec<_> = kept.iter().map(ToString::to_string).collect();
+        let inputs: BTreeSet<_> = self.seen.values().filter(short).collect();
+        let mut inputs: Vec<_> = inputs.into_iter().collect();
+        inputs.sort_by_key(|input| input.to_string().len());
+        let mut covered = self.known.clone();
+        inputs.retain(|input| {
+            let before = covered.len();
+            covered.extend(check::compile(&input.text()).features);
+            covered.len() > before
+        });
+        let texts: Vec<_> = inputs.iter().map(ToString::to_string).collect();
         let file = format!("{}\n", texts.join(input::BETWEEN));
         fs::write(manifest("examples/fuzz/corpus.txt"), file).expect("corpus.txt");
-        println!("{} inputs kept", kept.len());
+        println!("{} inputs kept", inputs.len());
     }
 }
