@@ -16,6 +16,9 @@ use crate::parse::shorten;
 use crate::refusal::Rule;
 use crate::relation::{Field, Role};
 
+/// How many operators may lie inside one another.
+pub(crate) const MAX_DEPTH: usize = 128;
+
 /// A total function of one row.
 #[derive(Clone, Debug)]
 pub(crate) enum Scalar {
@@ -100,7 +103,7 @@ impl Extent {
     /// overflow.
     fn check(self) -> Result<(), Rule> {
         const NODES: u64 = 10_000;
-        const DEPTH: u64 = 128;
+        const DEPTH: u64 = MAX_DEPTH as u64;
         let large = |what, found: u64, limit: u64| Rule::Large {
             what,
             found: usize::try_from(found).unwrap_or(usize::MAX),

@@ -140,6 +140,11 @@ fn explosions() -> Vec<(&'static str, String, &'static str)> {
             "operators inside",
         ),
         (
+            "a product of a thousand",
+            format!("SELECT SUM(1.0{}) AS n FROM person", many(" * .0", 1_000)),
+            "operators inside",
+        ),
+        (
             "a huge list",
             filtered(format!("year_of_birth IN (1{})", many(",1", 30_000))),
             "bytes",

@@ -102,7 +102,7 @@ const ACCEPTED: [&str; 78] = [
     "CASE p.month_of_birth WHEN 1 THEN 1 / p.day_of_birth ELSE NULL END",
 ];
 
-const REFUSED: [(&str, &str); 42] = [
+const REFUSED: [(&str, &str); 45] = [
     (
         "m.value_source_value LIKE 'E_1%'",
         "this pattern is not accepted",
@@ -215,6 +215,15 @@ const REFUSED: [(&str, &str); 42] = [
     ("CAST('abc' AS BIGINT)", "It is no such value"),
     ("X'00' = X'01'", "this constant is not accepted"),
     ("p.year_of_birth & 1", "this operator is not accepted"),
+    (
+        "abs(p.year_of_birth) FILTER (WHERE true)",
+        "a clause of this call",
+    ),
+    ("\"abs\"(DISTINCT p.year_of_birth)", "a clause of this call"),
+    (
+        "ABS(p.year_of_birth) OVER (PARTITION BY p.person_id)",
+        "write its arguments only",
+    ),
     (
         "abs(m.value_source_value)",
         "abs takes (bigint) or (double)",
