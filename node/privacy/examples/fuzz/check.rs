@@ -125,7 +125,9 @@ fn normal(reason: &str) -> String {
             None => {}
         }
     }
-    let words = kept.split_whitespace().take_while(|word| *word != "named");
+    // What stands behind these is a name or a piece of the statement.
+    let before = |word: &&str| !matches!(*word, "named" | "found" | "type" | "function");
+    let words = kept.split_whitespace().take_while(before);
     words.take(12).collect::<Vec<_>>().join(" ")
 }
 

@@ -28,7 +28,8 @@ use mutate::{Choices, Words};
 const LONGEST: Duration = Duration::from_secs(1);
 /// One that takes longer than this hangs.
 const HANGS: Duration = Duration::from_secs(120);
-const LARGEST_KEPT: usize = 1500;
+/// In bytes.
+const LARGEST_KEPT: usize = 500;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 /// Milliseconds from the start of the process to that of the input.
