@@ -89,9 +89,9 @@ pub async fn run(request: Request<'_>, noise: &NoiseSource) -> Result<NoisyVecto
     for ((table, query), (drawn, scales)) in queries.zip(drawn.into_iter().zip(&scales)) {
         let (components, shown) = match drawn {
             Drawn::Cells(noise) => (add(totals(table, query, &request).await?, noise), None),
-            Drawn::Values(key, drawn) => {
+            Drawn::Values(drawn) => {
                 let totals = values(table, query, &request).await?;
-                let shown = show::show(table, key, scales, drawn, totals, noise)?;
+                let shown = show::show(table, &query.sources, scales, drawn, totals, noise)?;
                 (shown.0, Some(shown.1))
             }
         };
@@ -148,22 +148,22 @@ pub enum RunError {
 type ByComponent<T> = Vec<Vec<T>>;
 
 /// The noise of one table.
-enum Drawn<'a> {
+enum Drawn {
     /// For each integer.
     Cells(ByComponent<i64>),
     /// For as many values of the key that comes from data as may be shown.
-    Values(&'a DataKey, show::Drawn),
+    Values(show::Drawn),
 }
 
 /// Draws before any data is read, so that the time an answer takes does not depend on its noise.
-fn draw<'a>(
-    tables: &'a [TablePlan],
+fn draw(
+    tables: &[TablePlan],
     scales: &[Vec<Noise>],
     noise: &NoiseSource,
-) -> Result<Vec<Drawn<'a>>, RunError> {
-    let of_table = |(table, scales): (&'a TablePlan, &Vec<Noise>)| {
+) -> Result<Vec<Drawn>, RunError> {
+    let of_table = |(table, scales): (&TablePlan, &Vec<Noise>)| {
         if let Some(key) = &table.data_key {
-            return Ok(Drawn::Values(key, show::draw(table, key, scales, noise)?));
+            return show::draw(table, key, scales, noise).map(Drawn::Values);
         }
         let draw = |(component, scale): (&Component, &Noise)| {
             noise.draw(scale.sigma, table.cells() * component.width())

@@ -12,6 +12,7 @@ use ward_schemas::data_key::{DataKey, DataValue, ShownValues};
 use ward_schemas::plan::{Noise, TablePlan};
 
 use crate::by_value::Sums;
+use crate::measure::Source;
 use crate::noise::{NoiseError, NoiseSource};
 use crate::run::{RunError, saturate};
 
@@ -63,12 +64,13 @@ struct Shown {
 /// The noisy integers of the values that are shown, by component.
 pub(crate) fn show(
     table: &TablePlan,
-    key: &DataKey,
+    sources: &[Source],
     scales: &[Noise],
     drawn: Drawn,
     totals: Totals,
     noise: &NoiseSource,
 ) -> Result<(Vec<Vec<i64>>, ShownValues), RunError> {
+    let key = table.data_key.as_ref().ok_or(RunError::Engine)?;
     let threshold = table.threshold(scales).ok_or(RunError::Threshold)?;
     let mut counts = drawn.counts;
     // Only where there are more values than may be shown.
@@ -77,12 +79,14 @@ pub(crate) fn show(
     let shown = above(threshold, key, totals, &counts);
     let component = |(component, noise): (usize, &Vec<i64>)| {
         if component == key.counted {
-            shown.iter().map(|shown| saturate(shown.count)).collect()
+            Some(shown.iter().map(|shown| saturate(shown.count)).collect())
         } else {
-            measured(table, component, &shown, noise)
+            let tally = sources.get(component)?.tally;
+            Some(measured(table, tally, &shown, noise))
         }
     };
-    let components = drawn.measures.iter().enumerate().map(component).collect();
+    let components = drawn.measures.iter().enumerate().map(component);
+    let components = components.collect::<Option<_>>().ok_or(RunError::Engine)?;
     let values = shown.into_iter().map(|shown| shown.value).collect();
     let values = ShownValues::new(key, values).map_err(|_| RunError::Engine)?;
     Ok((components, values))
@@ -106,10 +110,10 @@ fn above(threshold: u64, key: &DataKey, totals: Totals, noise: &[i64]) -> Vec<Sh
     shown
 }
 
-/// The noisy integers of one component: for each value, each cell.
-fn measured(table: &TablePlan, component: usize, shown: &[Shown], noise: &[i64]) -> Vec<i64> {
+/// The noisy integers of one tally: for each value, each cell.
+fn measured(table: &TablePlan, tally: usize, shown: &[Shown], noise: &[i64]) -> Vec<i64> {
     let exact = shown.iter().flat_map(|shown| {
-        (0..table.cells()).map(|cell| shown.cells.get(&cell).map_or(0, |s| s.tallies[component]))
+        (0..table.cells()).map(|cell| shown.cells.get(&cell).map_or(0, |s| s.tallies[tally]))
     });
     let pairs = exact.zip(noise);
     pairs

@@ -130,7 +130,8 @@ impl Found {
 /// The component that counts each patient of a value, if there is one: with other keys beside this
 /// one a patient would be counted in several cells.
 fn counted(table: &TablePlan, query: &Query) -> Option<usize> {
-    let counts_all = |tally: &super::Tally| {
+    let counts_all = |source: &super::Source| {
+        let tally = &query.tallies[source.tally];
         let input = &query.inputs[tally.input];
         let every_row = match &input.kind {
             InputKind::Presence(None) => true,
@@ -139,6 +140,6 @@ fn counted(table: &TablePlan, query: &Query) -> Option<usize> {
         };
         tally.kind == TallyKind::Patients && input.filter.is_none() && every_row
     };
-    let counted = query.tallies.iter().position(counts_all);
+    let counted = query.sources.iter().position(counts_all);
     counted.filter(|_| table.keys.is_empty())
 }

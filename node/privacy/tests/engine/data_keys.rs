@@ -221,6 +221,35 @@ fn a_key_of_the_patient_costs_one_group() {
     assert_eq!(groups(of_patient), 1);
 }
 
+/// The statement's own count of patients is the threshold's, wherever it stands; where it leaves
+/// somebody out, or other keys divide it, another one is made.
+#[test]
+fn the_threshold_looks_at_a_count_of_all_patients() {
+    let counted = |sql: &str, more: &str| {
+        let (_, program) = compile(&loud(sql, 6, more)).expect("accepted");
+        let table = program.plan().tables[0].clone();
+        let counted = table.data_key.expect("a key from data").counted;
+        (
+            counted,
+            table.components.len(),
+            table.components[counted].name.clone(),
+        )
+    };
+    let bounds = "bounds.mean = { lower = \"0\", upper = \"10\", step = \"0.1\" }";
+    let own = "SELECT AVG(value_as_number) AS mean, measurement_concept_id AS code, COUNT(DISTINCT person_id) AS patients FROM measurement GROUP BY 2";
+    assert_eq!(counted(own, bounds), (2, 3, "patients".to_owned()));
+    let vectors = answer(&loud(own, 6, bounds), stairs(4).tables(4, 2));
+    assert_eq!(codes(&vectors), [2, 3, 4]);
+    // 1.0 is 40 steps below the centre.
+    assert_eq!(
+        vectors.values()[0],
+        [vec![-80, -120, -160], vec![2, 3, 4], vec![2, 3, 4]]
+    );
+    let some = "SELECT measurement_concept_id AS code, COUNT(DISTINCT person_id) FILTER (WHERE value_as_number > 1) AS patients FROM measurement GROUP BY 1";
+    assert_eq!(counted(some, ""), (1, 2, "patients by code".to_owned()));
+    assert_eq!(counted(BY_SEX, BOUNDS).0, 3);
+}
+
 #[test]
 fn another_type_than_declared_is_refused() {
     let text = loud(BY_CODE, 1, "").replace("\"integer\"", "\"text\"");
