@@ -3,8 +3,9 @@
 //!
 //! The attacker knows everything but the bits and decodes as well as a linear decoder can. Each count
 //! is charged its part of ρ, whoever is in it, so a patient who is in half of them is worth μ = √ρ:
-//! against Gaussian noise that is 60 % of the bits at ρ = ½, and 83 % at ρ = 8. On the average of 50
-//! secrets the standard error is below 0.5 %: the limits, 63 % and 75 %, are over 5 of them away.
+//! against Gaussian noise that is 60.5 % of the bits at ρ = ½, and 83 % at ρ = 8. On the average of
+//! 64 secrets the standard error is below 0.45 %: the limits, 63 % and 75 %, are over 5 and 17 of them
+//! away. (With 25 secrets the first would be 3.6, a false failure in 6,000 runs.)
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ const PATIENTS: usize = 200;
 /// 16 tables of 50 measures.
 const TABLES: usize = 16;
 const COUNTS: usize = 50;
-const SECRETS: u64 = 50;
+const SECRETS: u64 = 64;
 const AT_MOST: f64 = 0.63;
 const MUTANT_OVER: f64 = 0.75;
 
