@@ -25,6 +25,9 @@ use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalSortExpr, Ran
 use datafusion::physical_plan::ExecutionPlan;
 use ward_schemas::cdm::{self, ColumnType};
 
+/// Rows of a row group, as writers have them by default.
+pub(crate) const ROW_GROUP: usize = 1 << 20;
+
 /// How many concepts are measured.
 pub(crate) const CONCEPTS: u64 = 10;
 
@@ -39,8 +42,15 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Generates what isn't in the directory yet.
-    pub(crate) fn generate(dir: &Path, rows: u64, patients: u64, parts: u64) -> Self {
+    /// Generates what isn't in the directory yet, in row groups of at most so many rows, which may
+    /// split a patient.
+    pub(crate) fn generate(
+        dir: &Path,
+        rows: u64,
+        patients: u64,
+        parts: u64,
+        row_group: usize,
+    ) -> Self {
         std::fs::create_dir_all(dir).expect("directory");
         let share = |p| (p * patients / parts, (p + 1) * patients / parts);
         let shares: Vec<_> = (0..parts).map(share).collect();
@@ -52,7 +62,7 @@ impl Files {
                     let files = shares.iter().enumerate().map(|(part, share)| {
                         let path = dir.join(format!("{}-{part}.parquet", table.name));
                         if !path.exists() {
-                            write(table, &path, *share, rows / patients);
+                            write(table, &path, *share, rows / patients, row_group);
                         }
                         path
                     });
@@ -87,11 +97,12 @@ impl Files {
 }
 
 /// Writes one file under another name and renames it, so that a run that was stopped leaves none.
-fn write(table: &cdm::Table, path: &PathBuf, share: (u64, u64), mean_rows: u64) {
+fn write(table: &cdm::Table, path: &PathBuf, share: (u64, u64), mean_rows: u64, row_group: usize) {
     const PATIENTS_A_BATCH: usize = 2000;
     let schema = arrow_schema(table);
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(row_group))
         .build();
     let unfinished = path.with_extension("unfinished");
     let file = File::create(&unfinished).expect("file");

@@ -128,7 +128,7 @@ fn files() -> Files {
     let patients = setting("WARD_BENCH_PATIENTS", 1_000_000);
     let name = format!("measurements-{rows}-{patients}");
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    Files::generate(&dir, rows, patients, PARTITIONS as u64)
+    Files::generate(&dir, rows, patients, PARTITIONS as u64, files::ROW_GROUP)
 }
 
 /// A number out of the environment.
