@@ -326,49 +326,7 @@ impl Rewriting<'_> {
         rows: &LogicalPlanBuilder,
         kept: &LogicalPlanBuilder,
     ) -> Result<LogicalPlanBuilder> {
-        let value = || ident(value(tally.input));
-        let groups = [ident(PATIENT).alias("p"), ident(CELL).alias("c")];
-        let groups = kept
-            .clone()
-            .project(groups)?
-            .alias("kept_groups")?
-            .build()?;
-        let found = rows
-            .clone()
-            .filter(value().is_not_null())?
-            .aggregate(
-                [ident(PATIENT), ident(CELL), value()],
-                [count(lit(1_i64)).alias(ROWS)],
-            )?
-            .project(
-                [PATIENT, CELL, ROWS]
-                    .map(ident)
-                    .into_iter()
-                    .chain([value()]),
-            )?
-            .alias("rows_by_value")?
-            .join(
-                groups,
-                JoinType::Inner,
-                (vec![PATIENT, CELL], vec!["p", "c"]),
-                None,
-            )?;
-        // All windows of one operator have one order.
-        let running = || {
-            Expr::from(WindowFunction::new(sum_udaf(), vec![ident(ROWS)]))
-                .partition_by(vec![ident(PATIENT), ident(CELL)])
-                .order_by(vec![value().sort(true, false)])
-        };
-        let whole = WindowFrame::new_bounds(
-            WindowFrameUnits::Rows,
-            WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
-            WindowFrameBound::Following(ScalarValue::UInt64(None)),
-        );
-        let all = running().window_frame(whole).build()?.alias(ALL);
-        let behind = running().build()?.alias(BEHIND);
-        let placed = found.window([all, behind])?;
-        let columns = [CELL, ROWS, BEHIND, ALL].map(ident).into_iter();
-        let placed = placed.project(columns.chain([value().alias(POINT)]))?;
+        let placed = place_by_value(rows_by_value(rows, kept, tally.input)?, tally.input)?;
         let limit = self.table.contribution.max_rows_per_group;
         // Sums that other engines have as a wider type.
         let [rows, behind, all] = [ROWS, BEHIND, ALL].map(|c| cast(ident(c), DataType::Int64));
@@ -401,6 +359,50 @@ impl Rewriting<'_> {
         let part = supplied::part(index, *tally, limit);
         part.call(vec![ident(counted(tally.input)), sum])
     }
+}
+
+/// How many rows each patient has at each value of an input, in the cells that they keep.
+fn rows_by_value(
+    rows: &LogicalPlanBuilder,
+    kept: &LogicalPlanBuilder,
+    input: usize,
+) -> Result<LogicalPlanBuilder> {
+    let value = || ident(value(input));
+    let groups = [ident(PATIENT).alias("p"), ident(CELL).alias("c")];
+    let groups = kept.clone().project(groups)?.alias("kept_groups")?;
+    let columns = [PATIENT, CELL, ROWS].map(ident).into_iter();
+    let counted = rows.clone().filter(value().is_not_null())?.aggregate(
+        [ident(PATIENT), ident(CELL), value()],
+        [count(lit(1_i64)).alias(ROWS)],
+    )?;
+    let counted = counted.project(columns.chain([value()]))?;
+    counted.alias("rows_by_value")?.join(
+        groups.build()?,
+        JoinType::Inner,
+        (vec![PATIENT, CELL], vec!["p", "c"]),
+        None,
+    )
+}
+
+/// How many rows a patient has in a cell, and how many up to each value.
+fn place_by_value(found: LogicalPlanBuilder, input: usize) -> Result<LogicalPlanBuilder> {
+    let value = || ident(value(input));
+    // All windows of one operator have one order.
+    let running = || {
+        Expr::from(WindowFunction::new(sum_udaf(), vec![ident(ROWS)]))
+            .partition_by(vec![ident(PATIENT), ident(CELL)])
+            .order_by(vec![value().sort(true, false)])
+    };
+    let whole = WindowFrame::new_bounds(
+        WindowFrameUnits::Rows,
+        WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
+        WindowFrameBound::Following(ScalarValue::UInt64(None)),
+    );
+    let all = running().window_frame(whole).build()?.alias(ALL);
+    let behind = running().build()?.alias(BEHIND);
+    let placed = found.window([all, behind])?;
+    let columns = [CELL, ROWS, BEHIND, ALL].map(ident).into_iter();
+    placed.project(columns.chain([value().alias(POINT)]))
 }
 
 fn zero() -> Expr {
