@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 
 use crate::model::Table;
@@ -276,12 +276,21 @@ impl Field {
     pub(crate) fn computed(name: &str, data_type: DataType) -> Self {
         Self {
             name: name.to_owned(),
-            data_type,
+            data_type: held(data_type),
             role: Role::Value,
             extent: Extent::COLUMN,
             of_patient: false,
             ordinal: false,
         }
+    }
+}
+
+/// The type in which a value is held. Timestamps are of microseconds: DataFusion compares them with
+/// dates and texts in nanoseconds, in which the years before 1678 and after 2262 are NULL.
+pub(crate) fn held(data_type: DataType) -> DataType {
+    match data_type {
+        DataType::Timestamp(_, None) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        other => other,
     }
 }
 

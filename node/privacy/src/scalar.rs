@@ -14,7 +14,7 @@ use ward_schemas::names::Ident;
 use crate::functions;
 use crate::parse::shorten;
 use crate::refusal::Rule;
-use crate::relation::{Field, Role};
+use crate::relation::{Field, Role, held};
 
 /// How many operators may lie inside one another.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -459,7 +459,7 @@ impl Scope<'_> {
 
     fn try_cast(&self, operand: &Expr, to: &DataType) -> Result<Scalar, Rule> {
         let inner = self.boxed(operand)?;
-        let from = self.type_of(operand)?;
+        let (from, to) = (self.type_of(operand)?, &held(to.clone()));
         let function = match (&from, to) {
             (DataType::Timestamp(TimeUnit::Microsecond, None), DataType::Date32) => {
                 functions::day_of()
@@ -503,6 +503,7 @@ impl Scope<'_> {
 
     pub(crate) fn type_of(&self, expr: &Expr) -> Result<DataType, Rule> {
         expr.get_type(self.schema)
+            .map(held)
             .map_err(|e| Rule::Unplannable(e.strip_backtrace()))
     }
 }

@@ -5,7 +5,7 @@ use datafusion::logical_expr::Union;
 use crate::model::Model;
 use crate::parse::shorten;
 use crate::refusal::Rule;
-use crate::relation::{Field, Node, Owner, Relation, Role};
+use crate::relation::{Field, Node, Owner, Relation, Role, held};
 use crate::scalar::Extent;
 
 use super::relation;
@@ -21,7 +21,7 @@ pub(super) fn union(union: &Union, model: &Model) -> Result<Relation, Rule> {
     let mut fields = Vec::new();
     for (index, field) in union.schema.fields().iter().enumerate() {
         let columns: Vec<&Field> = inputs.iter().filter_map(|i| i.fields.get(index)).collect();
-        let alike = |f: &&Field| f.data_type == *field.data_type();
+        let alike = |f: &&Field| f.data_type == held(field.data_type().clone());
         if columns.len() != inputs.len() || !columns.iter().all(alike) {
             return Err(Rule::Unplannable(format!(
                 "the branches of the UNION differ in the type of {}",

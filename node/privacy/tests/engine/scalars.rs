@@ -276,6 +276,33 @@ fn parameters_have_the_values_of_their_types() {
     assert_eq!(counted("$all"), 0);
 }
 
+/// DataFusion compares timestamps with dates and texts in nanoseconds, which end in 2262: an open stay
+/// is often stored as one until 9999.
+#[test]
+fn far_times_compare_as_near_ones_do() {
+    // The years 1600, 2019, 2021 and 9999.
+    let days = [-135_140, 17_900, 18_700, 2_932_896];
+    let hospital = Hospital {
+        persons: vec![(1, 8507, 1950)],
+        measurements: days.map(|day| (1, 10, day, None)).to_vec(),
+        ancestors: Vec::new(),
+    };
+    let declared = "contribution = { max_groups = 1, max_rows_per_group = 9 }";
+    let time = "CAST(measurement_date AS TIMESTAMP)";
+    for (condition, rows) in [
+        (format!("{time} >= $since"), 2),
+        (format!("{time} < '2020-01-01'"), 2),
+        (format!("{time} = measurement_date"), 4),
+        (format!("{time} BETWEEN $since AND DATE '9999-12-31'"), 2),
+        (format!("{time} IN ($since, DATE '9999-12-31')"), 1),
+        (format!("coalesce({time}, measurement_date) > $since"), 2),
+    ] {
+        let sql = format!("SELECT COUNT(*) AS n FROM measurement WHERE {condition}");
+        let counted = answer(&template(&sql, declared), hospital.tables(2, 1)).values()[0][0][0];
+        assert_eq!(counted, rows, "{condition}");
+    }
+}
+
 #[test]
 fn refused_expressions_say_what_to_write() {
     let mut wrong = Vec::new();
