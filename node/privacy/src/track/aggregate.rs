@@ -1,5 +1,6 @@
 //! An aggregate inside a statement groups by the patient, so each of its rows is a function of the rows of one patient, in any order.
 
+use arrow::datatypes::DataType;
 use datafusion::logical_expr::Aggregate;
 
 use crate::model::Model;
@@ -54,9 +55,11 @@ pub(super) fn grouped(
         Owner::Patient { multiplicity, .. } => {
             let of_row = |(_, scalar): &(usize, &Scalar)| !input.is_of_patient(scalar);
             let key = group.iter().enumerate().filter(of_row).map(|(i, _)| i);
+            // Doubles are made canonical, which makes equal what was not.
             let position = |column: usize| {
                 let same = |s: &Scalar| matches!(s, Scalar::Column(c) if *c == column);
-                group.iter().position(same)
+                let kept = input.fields[column].data_type != DataType::Float64;
+                group.iter().position(same).filter(|_| kept)
             };
             Owner::Patient {
                 column: project::patient(&input, &group)?,
