@@ -136,9 +136,8 @@ impl<'a> Compiler<'a> {
                 )),
             },
             SqlExpr::Literal(value, _) => literal(value, expr),
-            // Final values are doubles.
-            SqlExpr::Cast(cast) => self.finish(&cast.expr, column),
-            SqlExpr::TryCast(cast) => self.finish(&cast.expr, column),
+            SqlExpr::Cast(cast) => self.cast(&cast.expr, cast.field.data_type(), column),
+            SqlExpr::TryCast(cast) => self.cast(&cast.expr, cast.field.data_type(), column),
             SqlExpr::BinaryExpr(binary) => self.arithmetic(expr, binary, column),
             _ => Err(unsupported(
                 "this expression over measures",
@@ -162,6 +161,22 @@ impl<'a> Compiler<'a> {
                 "Combine measures with +, -, * and /",
             )),
         }
+    }
+
+    /// Final values are doubles.
+    fn cast(&mut self, operand: &SqlExpr, to: &DataType, column: &Ident) -> Result<Expr, Rule> {
+        let scope = Scope {
+            schema: self.schema(),
+            fields: &[],
+        };
+        if *to == DataType::Float64 || *to == scope.type_of(operand)? {
+            return self.finish(operand, column);
+        }
+        Err(unsupported(
+            "a cast of a measure",
+            operand,
+            "Final values are doubles; cast the release",
+        ))
     }
 
     /// SQL's integer division drops the fraction, which a noisy quotient must not.

@@ -4,7 +4,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArgumentList, FunctionArguments, Query, Visit, Visitor,
+    Expr, Function, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Query, Visit,
+    Visitor,
 };
 use ward_schemas::functions::FUNCTIONS;
 
@@ -44,11 +45,19 @@ impl Visitor for Expressions {
     }
 }
 
-/// Calls of the model's functions have arguments and nothing else.
+/// Calls of the model's functions have arguments and nothing else; no call orders its arguments,
+/// which a quantile would read in the place of them.
 fn check_call(expr: &Expr) -> Result<(), Rule> {
     let Expr::Function(call) = expr else {
         return Ok(());
     };
+    if orders_arguments(call) || (call.over.is_some() && !call.within_group.is_empty()) {
+        return Err(Rule::Unsupported {
+            what: "an order inside a call",
+            fragment: shorten(&expr.to_string()),
+            remedy: "Leave it out; a quantile is PERCENTILE_CONT(fraction) WITHIN GROUP (ORDER BY value)",
+        });
+    }
     let name = call.name.0.last().and_then(|part| part.as_ident());
     let ours = |f: &ward_schemas::functions::Function| {
         name.is_some_and(|name| f.name.eq_ignore_ascii_case(&name.value))
@@ -61,6 +70,16 @@ fn check_call(expr: &Expr) -> Result<(), Rule> {
         fragment: shorten(&expr.to_string()),
         remedy: "It is a function of one row: write its arguments only",
     })
+}
+
+fn orders_arguments(call: &Function) -> bool {
+    let is_order = |clause: &FunctionArgumentClause| {
+        !matches!(clause, FunctionArgumentClause::IgnoreOrRespectNulls(_))
+    };
+    match &call.args {
+        FunctionArguments::List(arguments) => arguments.clauses.iter().any(is_order),
+        FunctionArguments::None | FunctionArguments::Subquery(_) => false,
+    }
 }
 
 fn is_plain(call: &Function) -> bool {
