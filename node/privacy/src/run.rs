@@ -77,8 +77,8 @@ pub struct NoisyVectors {
 /// Runs a program.
 ///
 /// # Errors
-/// None depends on patient data but for the size of the machine: statements were made total when
-/// they were compiled. The message never holds data.
+/// None depends on patient data but for the size of the machine, and for 2 GiB of text in one
+/// partition: statements were made total when they were compiled. The message never holds data.
 pub async fn run(request: Request<'_>, noise: &NoiseSource) -> Result<NoisyVectors, RunError> {
     let plan = request.program.plan();
     let scales = plan.noise(request.rho).map_err(|_| RunError::Rho)?;
