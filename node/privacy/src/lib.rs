@@ -14,6 +14,10 @@
 //!
 //! Steps 1 to 3 are [`Program::compile`]: they see no data, and what they accept can't fail on a row.
 //! No network, no disk: the caller serves the tables.
+//!
+//! [`PrivateSession`] does all of this for tables of anybody's, under a budget of its own.
+//! [`rewrite()`] gives the bounded sums, still without noise, as a plan that other engines can run.
+//! Ward's nodes use neither: they charge a ledger, then call [`run()`].
 
 pub mod account;
 mod bound;

@@ -108,6 +108,29 @@ fn frozen_noise_is_made_in_the_unpublished_test_binary_alone() {
     assert_eq!(found, [] as [std::path::PathBuf; 0]);
 }
 
+/// The engine by itself has an account of its own, and a plan of sums without noise; a node has
+/// neither: all that its service names are answers with noise, which the ledger was charged for.
+#[test]
+fn a_node_asks_the_engine_for_noisy_answers_alone() {
+    const OTHER: [&str; 4] = ["PrivateSession", "Rewrite", "rewrite(", "::rewrite"];
+    let root = text(&metadata()["workspace_root"]);
+    let mut found = Vec::new();
+    let mut runs = 0;
+    for part in ["node/src", "node/data/src"] {
+        sources(
+            &std::path::Path::new(&root).join(part),
+            &mut |file, text| {
+                runs += text.matches("ward_privacy::run(").count();
+                if OTHER.iter().any(|name| text.contains(name)) {
+                    found.push(file.to_owned());
+                }
+            },
+        );
+    }
+    assert_eq!(found, [] as [std::path::PathBuf; 0]);
+    assert_eq!(runs, 1, "calls of the engine");
+}
+
 impl Graph {
     fn read() -> Self {
         let metadata = metadata();
