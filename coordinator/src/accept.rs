@@ -257,16 +257,20 @@ mod tests {
 
     /// What `accept_partial` says to an answer of hospital a, after `change`.
     fn judge(change: impl FnOnce(&mut Answer)) -> Result<Accepted, Problem> {
-        let key = SigningKey::generate().expect("randomness");
         let mut answer = Answer::new(&node("a"));
         change(&mut answer);
-        let plan = plan();
+        judge_for(&plan(), answer)
+    }
+
+    /// What `accept_partial` says to this answer where this plan was agreed on.
+    fn judge_for(plan: &Plan, mut answer: Answer) -> Result<Accepted, Problem> {
+        let key = SigningKey::generate().expect("randomness");
         let ring = KeyRing::new([(key.verifying_key(), node("a"))]);
         let expected = Expected {
             node: &node("a"),
             key: &ring,
             plan_hash: plan.hash().expect("hash"),
-            plan: &plan,
+            plan,
             parameters: &Parameters::new(),
             permit: &permit(&[node("a")]),
             rho: rho(),
@@ -343,25 +347,13 @@ mod tests {
             values: vec![count; values.map_or(0, <[_]>::len)],
             shown,
         };
-        let key = SigningKey::generate().expect("randomness");
         let mut answer = Answer::new(&node("a"));
         answer.claims.plan = plan.hash().expect("hash");
         answer.rows = vec![row];
         if let Ok(vectors) = vectors(&plan, &answer.rows) {
             answer.claims.digest = vectors.digest();
         }
-        let ring = KeyRing::new([(key.verifying_key(), node("a"))]);
-        let expected = Expected {
-            node: &node("a"),
-            key: &ring,
-            plan_hash: plan.hash().expect("hash"),
-            plan: &plan,
-            parameters: &Parameters::new(),
-            permit: &permit(&[node("a")]),
-            rho: rho(),
-            witness: None,
-        };
-        let accepted = accept_partial(&expected, &answer.sign(&key));
+        let accepted = judge_for(&plan, answer);
         accepted.map(|_| ()).map_err(|problem| problem.detail)
     }
 
